@@ -1,0 +1,57 @@
+# dbt_pgstream.  "make", "make install", then "make installcheck" against a running server;
+# "bash test/run.sh" does all of it on a private cluster.
+EXTENSION    = dbt_pgstream
+EXTVERSION   = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).control)
+MODULE_big   = dbt_pgstream
+DATA_built   = sql/$(EXTENSION)--$(EXTVERSION).sql
+PG_CPPFLAGS  = -Isrc
+
+# in the order in which data flows: a definition, a refresh, the doors
+OBJS = \
+	src/module.o \
+	src/catalog/relids.o \
+	src/catalog/stream.o \
+	src/catalog/history.o \
+	src/query/parse.o \
+	src/query/expand.o \
+	src/query/check.o \
+	src/query/key.o \
+	src/query/define.o \
+	src/refresh/identity.o \
+	src/refresh/image.o \
+	src/refresh/load.o \
+	src/refresh/diff.o \
+	src/refresh/apply.o \
+	src/refresh/verify.o \
+	src/refresh/refresh.o \
+	src/schedule/duration.o \
+	src/schedule/cron.o \
+	src/schedule/due.o \
+	src/schedule/dag.o \
+	src/schedule/group.o \
+	src/schedule/worker.o \
+	src/schedule/launcher.o \
+	src/provider/provider.o \
+	src/provider/define.o \
+	src/provider/builtin.o \
+	src/provider/external.o \
+	src/ddl/events.o \
+	src/ddl/guard.o \
+	src/api/stream_table.o \
+	src/api/inspect.o \
+	src/dbt/upsert.o
+
+# setup first: it makes the oracle that the others use
+REGRESS        = setup $(filter-out setup,$(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql))))
+REGRESS_OPTS   = --inputdir=test --load-extension=$(EXTENSION)
+ISOLATION      = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=$(EXTENSION)
+EXTRA_CLEAN    = sql/$(EXTENSION)--$(EXTVERSION).sql
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+sql/$(EXTENSION)--$(EXTVERSION).sql: sql/$(EXTENSION).sql $(EXTENSION).control
+	cp $< $@
+$(OBJS): $(wildcard src/*.h src/*/*.h)

@@ -1,0 +1,213 @@
+/*
+ * inspect.c - SQL functions that look at stream tables and change nothing
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "provider/provider.h"
+#include "query/query.h"
+#include "refresh/refresh.h"
+#include "schedule/schedule.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(pgs_explain_st);
+PG_FUNCTION_INFO_V1(pgs_get_refresh_history);
+PG_FUNCTION_INFO_V1(pgs_check_cdc_health);
+PG_FUNCTION_INFO_V1(pgs_check_query);
+PG_FUNCTION_INFO_V1(pgs_verify_stream_table);
+PG_FUNCTION_INFO_V1(pgs_external_streams);
+PG_FUNCTION_INFO_V1(pgs_schedule_times);
+PG_FUNCTION_INFO_V1(pgs_next_run);
+PG_FUNCTION_INFO_V1(pgs_relations_read);
+PG_FUNCTION_INFO_V1(pgs_scheduler_running);
+
+static PgsName *
+name_arg(FunctionCallInfo fcinfo)
+{
+	return pgs_name_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)), false);
+}
+
+/* explain_st(name) returns table (property, value) */
+Datum
+pgs_explain_st(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	PgsName    *name = name_arg(fcinfo);
+	const PgsEngine *engine = pgs_engine_of(name->relid, false);
+
+	InitMaterializedSRF(fcinfo, 0);
+	engine->explain(engine, name, rsinfo->setResult, rsinfo->setDesc);
+	return (Datum) 0;
+}
+
+/* get_refresh_history(name, max_rows) returns table (...), newest first */
+Datum
+pgs_get_refresh_history(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	PgsName    *name = name_arg(fcinfo);
+	int			rows = PG_GETARG_INT32(1);
+	const PgsEngine *engine = pgs_engine_of(name->relid, false);
+
+	if (rows < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must not be negative")));
+	InitMaterializedSRF(fcinfo, 0);
+	engine->history(engine, name, rows, rsinfo->setResult, rsinfo->setDesc);
+	return (Datum) 0;
+}
+
+/* check_cdc_health() returns table (...): one row for each source of each engine */
+Datum
+pgs_check_cdc_health(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; pgs_engines[i]; i++)
+		if (pgs_engine_installed(pgs_engines[i]))
+			pgs_engines[i]->health(pgs_engines[i], rsinfo->setResult, rsinfo->setDesc);
+	return (Datum) 0;
+}
+
+/* check_query(query) returns table (block, rule, reason, hint) */
+Datum
+pgs_check_query(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	PgsDefinition *def = pgs_query_define(text_to_cstring(PG_GETARG_TEXT_PP(0)), GetUserId());
+	PgsReason	whole = {
+		.block = "query",
+		.rule = "full",
+		.reason = "every refresh computes the query and writes only the rows that differ",
+		.hint = def->key ? NULL : "No key is selected: a changed row is deleted and inserted, not updated in place."
+	};
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach(lc, lcons(&whole, def->reasons))
+	{
+		PgsReason  *r = lfirst(lc);
+		Datum		values[4] = {
+			CStringGetTextDatum(r->block), CStringGetTextDatum(r->rule), CStringGetTextDatum(r->reason),
+			r->hint ? CStringGetTextDatum(r->hint) : (Datum) 0
+		};
+		bool		nulls[4] = {false, false, false, r->hint == NULL};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* verify_stream_table(name) returns table (missing, unexpected, ok) */
+Datum
+pgs_verify_stream_table(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	PgsName    *name = name_arg(fcinfo);
+	const PgsEngine *engine = pgs_engine_of(name->relid, false);
+	PgsStream  *stream;
+	int64		missing;
+	int64		unexpected;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+
+	if (engine != &pgs_engine_builtin)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot verify stream table \"%s\" of %s", name->name, engine->name),
+				 errhint("Only stream tables of the builtin engine can be verified.")));
+	pgs_define_require_owner(name->relid);
+	stream = pgs_stream_get(name->relid, false);
+	if (!OidIsValid(stream->viewid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("stream table \"%s\" cannot be verified: its query has lost a source", name->name),
+				 stream->last_error ? errdetail("%s", stream->last_error) : 0));
+	pgs_refresh_verify(stream, &missing, &unexpected);
+	InitMaterializedSRF(fcinfo, 0);
+	values[0] = Int64GetDatum(missing);
+	values[1] = Int64GetDatum(unexpected);
+	values[2] = BoolGetDatum(missing == 0 && unexpected == 0);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	return (Datum) 0;
+}
+
+/* external_streams(): stream tables of the other engines that are installed */
+Datum
+pgs_external_streams(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; pgs_engines[i]; i++)
+		if (pgs_engines[i]->schema && pgs_engine_installed(pgs_engines[i]))
+			pgs_external_list(pgs_engines[i], rsinfo->setResult, rsinfo->setDesc);
+	return (Datum) 0;
+}
+
+/* schedule_times(): for each stream table of ours (relid, due by schedule, next try of the scheduler) */
+Datum
+pgs_schedule_times(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	PgsDag	   *dag = pgs_dag_build();
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < dag->n; i++)
+	{
+		TimestampTz due = pgs_due_by_schedule(dag, i);
+		TimestampTz next = pgs_due_at(dag, i);
+		Datum		values[3] = {
+			ObjectIdGetDatum(dag->streams[i]->relid), TimestampTzGetDatum(due), TimestampTzGetDatum(next)
+		};
+		bool		nulls[3] = {false, TIMESTAMP_NOT_FINITE(due), TIMESTAMP_NOT_FINITE(next)};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* next_run(schedule, after) returns timestamptz: what a schedule means, in the session's time zone */
+Datum
+pgs_next_run(PG_FUNCTION_ARGS)
+{
+	PgsSchedule schedule;
+	TimestampTz next;
+
+	pgs_schedule_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)), &schedule);
+	next = pgs_schedule_next(&schedule, PG_GETARG_TIMESTAMPTZ(1), session_timezone);
+	if (TIMESTAMP_NOT_FINITE(next))
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(next);
+}
+
+/* relations_read(view) returns setof oid: what a stored query reads, through views too */
+Datum
+pgs_relations_read(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	foreach(lc, pgs_dag_read_relations(PG_GETARG_OID(0)))
+	{
+		Datum		value = ObjectIdGetDatum(lfirst_oid(lc));
+		bool		isnull = false;
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+	}
+	return (Datum) 0;
+}
+
+/* scheduler_running() returns boolean */
+Datum
+pgs_scheduler_running(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(pgs_schedule_workers(MyDatabaseId) > 0);
+}

@@ -1,0 +1,80 @@
+/*
+ * pgs_catalog.h - the catalogs of the builtin engine, as plain structs
+ *
+ * Tuples stay inside this folder.  Rows are read with the newest committed state plus our own changes (the catalog
+ * snapshot), because what the engine knows of a stream table must not depend on how old its caller's snapshot is.
+ */
+#ifndef PGS_CATALOG_H
+#define PGS_CATALOG_H
+
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+
+typedef enum PgsMode
+{
+	PGS_MODE_DIFFERENTIAL, PGS_MODE_FULL, PGS_MODE_AUTO, PGS_MODE_IMMEDIATE
+} PgsMode;
+
+typedef enum PgsStatus
+{
+	PGS_STATUS_INITIALIZING, PGS_STATUS_ACTIVE, PGS_STATUS_PAUSED, PGS_STATUS_SUSPENDED, PGS_STATUS_ERROR
+} PgsStatus;
+
+typedef struct PgsStream
+{
+	int64		id;
+	Oid			relid;
+	Oid			viewid;				/* the defining query; InvalidOid once a source was dropped */
+	char	   *user_query;			/* as the user wrote it */
+	char	   *query_sql;			/* views expanded, names qualified, as of the last definition */
+	char	   *schedule;			/* NULL: manual */
+	PgsMode		mode;
+	PgsStatus	status;
+	bool		populated;
+	TimestampTz last_refresh_at;	/* 0: never */
+	FullTransactionId refresh_xid;	/* who refreshed last; what an older snapshot must not overwrite */
+	int			errors;				/* in a row */
+	char	   *last_error;			/* NULL: none */
+	TimestampTz retry_at;			/* 0: no back-off in force */
+	ArrayType  *settings;			/* text[] name, value, name, value: the creator's output settings */
+	List	   *key;				/* attribute numbers that are unique in the query's result, or NIL */
+	int64		total_refreshes;
+	int64		rows_inserted;
+	int64		rows_updated;
+	int64		rows_deleted;
+	double		total_ms;
+	char	   *last_action;
+	TimestampTz created_at;
+} PgsStream;
+
+/* relids.c */
+typedef enum PgsCatalog
+{
+	PGS_CATALOG_STREAM, PGS_CATALOG_STREAM_PKEY, PGS_CATALOG_STREAM_RELID, PGS_CATALOG_STREAM_ID_SEQ,
+	PGS_CATALOG_HISTORY, PGS_CATALOG_HISTORY_TIME, PGS_CATALOG_HISTORY_ID_SEQ, PGS_CATALOG_COUNT
+} PgsCatalog;
+extern Oid	pgs_catalog_relid(PgsCatalog which);
+extern bool pgs_catalog_exists(void);
+
+/* stream.c */
+extern PgsStream *pgs_stream_get(Oid relid, bool missing_ok);
+extern PgsStream *pgs_stream_lock(Oid relid, bool missing_ok);
+extern List *pgs_stream_list(void);
+extern int64 pgs_stream_next_id(void);
+extern void pgs_stream_insert(const PgsStream *stream);
+extern void pgs_stream_store(const PgsStream *stream);
+extern void pgs_stream_delete(Oid relid);
+extern PgsMode pgs_mode_parse(const char *text);
+extern const char *pgs_mode_name(PgsMode mode);
+extern PgsStatus pgs_status_parse(const char *text);
+extern const char *pgs_status_name(PgsStatus status);
+
+/* history.c */
+extern void pgs_history_add(int64 stream_id, TimestampTz start, const char *action, const char *status,
+							int64 inserted, int64 updated, int64 deleted,
+							const char *initiated_by, const char *error);
+extern void pgs_history_forget(int64 stream_id);
+
+#endif							/* PGS_CATALOG_H */

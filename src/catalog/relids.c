@@ -1,0 +1,81 @@
+/*
+ * relids.c - OIDs of the catalogs, looked up by name once and kept until the relation cache says otherwise
+ *
+ * An OID of an extension's table is not fixed, and DROP EXTENSION; CREATE EXTENSION changes it under a living
+ * session.  Any invalidation that names one of ours, or everything, empties the whole small array.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pgs_catalog.h"
+#include "catalog/namespace.h"
+#include "module.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+
+static const char *const names[PGS_CATALOG_COUNT] = {
+	[PGS_CATALOG_STREAM] = "stream",
+	[PGS_CATALOG_STREAM_PKEY] = "stream_pkey",
+	[PGS_CATALOG_STREAM_RELID] = "stream_relid_key",
+	[PGS_CATALOG_STREAM_ID_SEQ] = "stream_pgs_id_seq",
+	[PGS_CATALOG_HISTORY] = "history",
+	[PGS_CATALOG_HISTORY_TIME] = "history_stream_time",
+	[PGS_CATALOG_HISTORY_ID_SEQ] = "history_refresh_id_seq",
+};
+
+static Oid	relids[PGS_CATALOG_COUNT];
+
+static void
+forget_relids(Datum arg, Oid relid)
+{
+	for (int i = 0; i < PGS_CATALOG_COUNT; i++)
+		if (relid == InvalidOid || relids[i] == relid)
+		{
+			memset(relids, 0, sizeof(relids));
+			return;
+		}
+}
+
+static Oid
+lookup(PgsCatalog which)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(forget_relids, (Datum) 0);
+		registered = true;
+	}
+	if (!OidIsValid(relids[which]))
+	{
+		Oid			nsp = get_namespace_oid(PGS_INTERNAL_SCHEMA, true);
+
+		if (OidIsValid(nsp))
+			relids[which] = get_relname_relid(names[which], nsp);
+	}
+	return relids[which];
+}
+
+/* OID of a catalog; an error if the extension is not installed in this database */
+Oid
+pgs_catalog_relid(PgsCatalog which)
+{
+	Oid			relid = lookup(which);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("dbt_pgstream extension is not installed"),
+				 errhint("Run: CREATE EXTENSION dbt_pgstream;")));
+	return relid;
+}
+
+/* whether the extension is installed in this database, completely enough to be asked */
+bool
+pgs_catalog_exists(void)
+{
+	for (int i = 0; i < PGS_CATALOG_COUNT; i++)
+		if (!OidIsValid(lookup(i)))
+			return false;
+	return true;
+}

@@ -1,0 +1,97 @@
+/*
+ * compat.h - the only file that names PG_VERSION_NUM
+ *
+ * It offers the newest server's API to the older ones, so that every other file is written once, for the newest.
+ */
+#ifndef PGS_COMPAT_H
+#define PGS_COMPAT_H
+
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "parser/parse_relation.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+
+/* 16 made one ownership test of the many */
+#if PG_VERSION_NUM < 160000
+#define pgs_owns_relation(relid, roleid) pg_class_ownercheck(relid, roleid)
+#define pgs_schema_aclcheck(nsp, roleid, mode) pg_namespace_aclcheck(nsp, roleid, mode)
+#define pgs_type_aclcheck(type, roleid, mode) pg_type_aclcheck(type, roleid, mode)
+#else
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#define pgs_owns_relation(relid, roleid) object_ownercheck(RelationRelationId, relid, roleid)
+#define pgs_schema_aclcheck(nsp, roleid, mode) object_aclcheck(NamespaceRelationId, nsp, roleid, mode)
+#define pgs_type_aclcheck(type, roleid, mode) object_aclcheck(TypeRelationId, type, roleid, mode)
+#endif
+
+/* 16 moved the permission bits of a range table entry into a list of their own */
+#if PG_VERSION_NUM < 160000
+#define pgs_init_range_table(estate, rte, updated) \
+	((rte)->updatedCols = (updated), ExecInitRangeTable(estate, list_make1(rte)))
+#define pgs_rte_detach_relation(rte) ((rte)->requiredPerms = 0, (rte)->selectedCols = NULL)
+#else
+#define pgs_rte_detach_relation(rte) ((rte)->perminfoindex = 0)
+static inline void
+pgs_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
+{
+	List	   *perminfos = NIL;
+
+	addRTEPermissionInfo(&perminfos, rte)->updatedCols = updated;
+#if PG_VERSION_NUM < 180000
+	ExecInitRangeTable(estate, list_make1(rte), perminfos);
+#else
+	/* 18 wants to know which entries survive initial pruning: all one of them */
+	ExecInitRangeTable(estate, list_make1(rte), perminfos, bms_make_singleton(1));
+#endif
+}
+#endif
+
+/* 18 can leave room before a minimal tuple */
+#if PG_VERSION_NUM < 180000
+#define pgs_form_minimal_tuple(desc, values, nulls) heap_form_minimal_tuple(desc, values, nulls)
+#else
+#define pgs_form_minimal_tuple(desc, values, nulls) heap_form_minimal_tuple(desc, values, nulls, 0)
+#endif
+
+/* 16 tells a recheck which relations are targets */
+#if PG_VERSION_NUM < 160000
+#define pgs_epq_init(epq, estate) EvalPlanQualInit(epq, estate, NULL, NIL, -1)
+#else
+#define pgs_epq_init(epq, estate) EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL)
+#endif
+
+/* 17 added the search_path of maintenance commands; before it, the same by hand */
+#if PG_VERSION_NUM < 170000
+#define pgs_restrict_search_path() \
+	((void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, \
+							  GUC_ACTION_SAVE, true, 0, false))
+#else
+#define pgs_restrict_search_path() RestrictSearchPath()
+#endif
+
+/* 17 gave extensions wait events with names of their own */
+#if PG_VERSION_NUM < 170000
+#define pgs_wait_event(name) PG_WAIT_EXTENSION
+#else
+#include "utils/wait_event.h"
+#define pgs_wait_event(name) WaitEventExtensionNew(name)
+#endif
+
+/* 18 keeps a compact copy of each attribute that must follow a change of the attribute */
+#if PG_VERSION_NUM < 180000
+#define pgs_attribute_changed(desc, i) ((void) 0)
+#else
+#define pgs_attribute_changed(desc, i) populate_compact_attribute(desc, i)
+#endif
+
+/* 16 renamed the hash table walk of fmgr's text helper; 17 dropped the sign of procnumbers */
+#if PG_VERSION_NUM < 170000
+#define pgs_proc_count() (ProcGlobal->allProcCount)
+#define pgs_proc_at(i) (&ProcGlobal->allProcs[i])
+#else
+#define pgs_proc_count() (ProcGlobal->allProcCount)
+#define pgs_proc_at(i) GetPGProcByNumber(i)
+#endif
+
+#endif							/* PGS_COMPAT_H */

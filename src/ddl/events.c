@@ -1,0 +1,245 @@
+/*
+ * events.c - follow what the server's own DDL does to stream tables and their sources
+ *
+ *   DROP TABLE of a stream table       its view, catalog row and history go with it
+ *   DROP ... CASCADE of a source       takes the view that holds the query; the stream table keeps its rows, and its
+ *                                      status says what happened
+ *   ALTER TABLE ... OWNER              the view follows, as it is read with its owner's rights
+ *   ALTER TABLE ... ADD/DROP COLUMN    refused on a stream table, whose columns are its query's
+ *
+ * Renames and changes of schema need nothing: everything is known by OID.  These run for every role, whatever it may
+ * do to our catalogs, so they touch them directly, not through SQL.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "commands/event_trigger.h"
+#include "commands/tablecmds.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "module.h"
+#include "query/query.h"
+#include "refresh/refresh.h"
+#include "schedule/schedule.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(pgs_on_sql_drop);
+PG_FUNCTION_INFO_V1(pgs_on_alter);
+
+static void
+require_event_trigger(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("this function can only be called as an event trigger")));
+}
+
+/* ---- drop ---- */
+
+typedef struct
+{
+	Oid			relid;
+	char	   *identity;
+	bool		original;		/* named in the command, not dropped by CASCADE */
+} Dropped;
+
+/* Relations that the current command has dropped; and any other object that it named. */
+static List *
+dropped_objects(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *result = NIL;
+
+	SPI_connect();
+	if (SPI_execute("SELECT CASE WHEN classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0 "
+					"THEN objid ELSE 0 END, object_type || ' ' || object_identity, original "
+					"FROM pg_catalog.pg_event_trigger_dropped_objects() "
+					"WHERE original OR classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the dropped objects");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		MemoryContext old = MemoryContextSwitchTo(caller);
+		Dropped    *dropped = palloc0(sizeof(Dropped));
+		bool		isnull;
+
+		dropped->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+		dropped->identity = SPI_getvalue(tuple, desc, 2);
+		dropped->original = DatumGetBool(SPI_getbinval(tuple, desc, 3, &isnull));
+		result = lappend(result, dropped);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return result;
+}
+
+static bool
+was_dropped(const List *objects, Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, objects)
+		if (((Dropped *) lfirst(lc))->relid == relid)
+			return OidIsValid(relid);
+	return false;
+}
+
+/* What the user named in the command: the source that is gone, as far as can be told. */
+static const char *
+named_object(const List *objects)
+{
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		Dropped    *dropped = lfirst(lc);
+
+		if (dropped->original && dropped->identity)
+			return dropped->identity;
+	}
+	return "a source";
+}
+
+static void
+forget_stream(Oid relid)
+{
+	PgsStream  *stream = pgs_stream_lock(relid, true);
+	ObjectAddress view;
+
+	if (!stream)
+		return;
+	pgs_history_forget(stream->id);
+	pgs_stream_delete(relid);
+	if (OidIsValid(stream->viewid) && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(stream->viewid)))
+	{
+		ObjectAddressSet(view, RelationRelationId, stream->viewid);
+		performDeletion(&view, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	}
+	pgs_schedule_wake_on_commit();
+}
+
+static void
+orphan_stream(Oid relid, const char *source)
+{
+	PgsStream  *stream = pgs_stream_lock(relid, true);
+
+	if (!stream)
+		return;
+	stream->viewid = InvalidOid;
+	stream->status = PGS_STATUS_ERROR;
+	stream->last_error = psprintf("%s was dropped", source);
+	pgs_stream_store(stream);
+}
+
+/*
+ * Event trigger on sql_drop.  Rows are taken in id order, as every locker of several does.
+ */
+Datum
+pgs_on_sql_drop(PG_FUNCTION_ARGS)
+{
+	List	   *objects;
+	ListCell   *lc;
+
+	require_event_trigger(fcinfo);
+	/* DROP EXTENSION itself may get us here when half of it is gone */
+	if (!pgs_catalog_exists())
+		PG_RETURN_NULL();
+	objects = dropped_objects();
+	foreach(lc, pgs_stream_list())
+	{
+		PgsStream  *stream = lfirst(lc);
+
+		if (was_dropped(objects, stream->relid))
+			forget_stream(stream->relid);
+		else if (was_dropped(objects, stream->viewid))
+			orphan_stream(stream->relid, named_object(objects));
+	}
+	PG_RETURN_NULL();
+}
+
+/* ---- alter ---- */
+
+static List *
+altered_relations(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *result = NIL;
+
+	SPI_connect();
+	if (SPI_execute("SELECT DISTINCT objid FROM pg_catalog.pg_event_trigger_ddl_commands() "
+					"WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the DDL commands");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+		bool		isnull;
+
+		result = lappend_oid(result, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1,
+																	&isnull)));
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return result;
+}
+
+/* The columns must still be those of the query. */
+static void
+refuse_other_columns(Relation rel, Oid viewid)
+{
+	Relation	view = table_open(viewid, AccessShareLock);
+	TupleDesc	a = RelationGetDescr(rel);
+	TupleDesc	b = RelationGetDescr(view);
+	bool		same = a->natts == b->natts;
+
+	for (int i = 0; same && i < a->natts; i++)
+	{
+		Form_pg_attribute x = TupleDescAttr(a, i);
+		Form_pg_attribute y = TupleDescAttr(b, i);
+
+		same = !x->attisdropped && strcmp(NameStr(x->attname), NameStr(y->attname)) == 0 &&
+			x->atttypid == y->atttypid && x->atttypmod == y->atttypmod && x->attcollation == y->attcollation;
+	}
+	table_close(view, NoLock);
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("cannot change the columns of stream table \"%s\"", RelationGetRelationName(rel)),
+				 errdetail("They are the columns of its query."),
+				 errhint("Change the query: edit the dbt model, or use " PGS_SCHEMA ".alter_stream_table.")));
+}
+
+/*
+ * Event trigger on ddl_command_end of ALTER TABLE.
+ */
+Datum
+pgs_on_alter(PG_FUNCTION_ARGS)
+{
+	ListCell   *lc;
+
+	require_event_trigger(fcinfo);
+	if (!pgs_catalog_exists())
+		PG_RETURN_NULL();
+	foreach(lc, altered_relations())
+	{
+		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), true);
+		Relation	rel;
+
+		if (!stream || !OidIsValid(stream->viewid))
+			continue;
+		rel = table_open(stream->relid, AccessShareLock);
+		refuse_other_columns(rel, stream->viewid);
+		/* the caller could change the owner of the table, so the view's follows without another check */
+		ATExecChangeOwner(stream->viewid, rel->rd_rel->relowner, true, AccessExclusiveLock);
+		table_close(rel, NoLock);
+	}
+	PG_RETURN_NULL();
+}

@@ -1,0 +1,360 @@
+/*
+ * refresh.c - the protocol of one refresh
+ *
+ *   1. refresh locks of all tables of the group, by id      nobody else refreshes, alters or verifies them
+ *   2. relation locks: stream table, sources, view          DDL is over before the snapshot is taken
+ *   3. one snapshot for the whole group
+ *   4. difference or load, table by table in DAG order      a table sees what its upstreams just wrote
+ *   5. catalog rows and history, last                       no relation lock is wanted after a row lock
+ *
+ * Lock first, snapshot second: a snapshot taken before the wait would miss what the holder committed, and undo it.
+ * Where the transaction's snapshot is older by its isolation level, the refresh is refused with 40001.
+ *
+ * Sources are locked before the view, and the stream table before both, because DROP ... CASCADE takes them in that
+ * order; and rows of the catalog last, because the event trigger of such a DROP wants them while it holds the rest.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "miscadmin.h"
+#include "module.h"
+#include "query/query.h"
+#include "refresh/refresh_internal.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+/*
+ * Take the refresh lock of a stream table until the end of the transaction.  It is an object lock on the catalog's
+ * row, so it conflicts with nothing but another refresh (or alter, drop, upsert) of the same table: no reader, writer
+ * or DDL of the user ever meets it.  False if it is held and "wait" is PGS_NOWAIT.
+ */
+bool
+pgs_refresh_lock(Oid relid, PgsWait wait)
+{
+	Oid			catalog = pgs_catalog_relid(PGS_CATALOG_STREAM);
+
+	if (wait == PGS_NOWAIT)
+		return ConditionalLockDatabaseObject(catalog, relid, 0, ExclusiveLock);
+	LockDatabaseObject(catalog, relid, 0, ExclusiveLock);
+	return true;
+}
+
+static bool
+lock_relation(Oid relid, LOCKMODE mode, PgsWait wait)
+{
+	if (wait == PGS_NOWAIT)
+		return ConditionalLockRelationOid(relid, mode);
+	LockRelationOid(relid, mode);
+	return true;
+}
+
+/*
+ * Lock what a refresh reads and writes.  False if a lock is held by DDL and we don't wait: then the table is left for
+ * the next time.  A source that is gone by now shows up as a missing view when the catalog row is read again.
+ */
+static bool
+lock_relations(const PgsStream *stream, PgsWait wait)
+{
+	ListCell   *lc;
+
+	if (!lock_relation(stream->relid, RowExclusiveLock, wait))
+		return false;
+	if (!OidIsValid(stream->viewid))
+		return true;
+	foreach(lc, pgs_query_sources(stream->viewid))
+	{
+		if (!lock_relation(lfirst_oid(lc), AccessShareLock, wait))
+			return false;
+		/* partitions and children: their rows move by DDL of their own */
+		if (has_subclass(lfirst_oid(lc)))
+		{
+			ListCell   *child;
+
+			foreach(child, find_all_inheritors(lfirst_oid(lc), NoLock, NULL))
+				if (!lock_relation(lfirst_oid(child), AccessShareLock, wait))
+					return false;
+		}
+	}
+	return lock_relation(stream->viewid, AccessShareLock, wait);
+}
+
+static void
+refuse_without_query(const PgsStream *stream)
+{
+	if (!OidIsValid(stream->viewid) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(stream->viewid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("stream table \"%s\" cannot be refreshed: its query has lost a source",
+						get_rel_name(stream->relid)),
+				 stream->last_error ? errdetail("%s", stream->last_error) : 0,
+				 errhint("Re-create the source, then run dbt again, or give the query anew with "
+						 PGS_SCHEMA ".alter_stream_table.")));
+}
+
+/* A refresh under a snapshot that doesn't see the last one would bring back older rows. */
+static void
+refuse_old_snapshot(const PgsStream *stream, Snapshot snapshot)
+{
+	FullTransactionId last = stream->refresh_xid;
+
+	if (!IsolationUsesXactSnapshot() || !FullTransactionIdIsValid(last) ||
+		FullTransactionIdEquals(last, GetTopFullTransactionIdIfAny()))
+		return;
+	/* so old that its 32 bits may have been used again: visible to everyone */
+	if (U64FromFullTransactionId(ReadNextFullTransactionId()) - U64FromFullTransactionId(last) > PG_INT32_MAX / 2)
+		return;
+	if (XidInMVCCSnapshot(XidFromFullTransactionId(last), snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not refresh stream table \"%s\": it was refreshed after this transaction's snapshot",
+						get_rel_name(stream->relid)),
+				 errhint("Retry the transaction, or use READ COMMITTED.")));
+}
+
+/* Bring one table up to date under the active snapshot. */
+static void
+refresh_table(const PgsStream *stream, PgsRefreshResult *result)
+{
+	Relation	rel;
+	PgsIdentity saved;
+
+	refuse_without_query(stream);
+	refuse_old_snapshot(stream, GetActiveSnapshot());
+	rel = table_open(stream->relid, RowExclusiveLock);
+	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
+	if (pgs_load_possible(rel))
+	{
+		result->action = "INITIAL";
+		result->rows.inserted = pgs_load_run(stream, rel);
+	}
+	else
+	{
+		TupleDesc	desc;
+		Tuplestorestate *diff = pgs_diff_run(stream, rel, &desc);
+
+		result->action = "FULL";
+		pgs_apply_run(rel, diff, desc, &result->rows);
+		if (result->rows.inserted + result->rows.updated + result->rows.deleted == 0)
+			result->action = "NO_DATA";
+	}
+	pgs_identity_restore(&saved);
+	table_close(rel, NoLock);
+	/* what reads from this table comes next, and must see it */
+	CommandCounterIncrement();
+	UpdateActiveSnapshotCommandId();
+}
+
+/* The same inside a subtransaction, an error being a part of the result. */
+static void
+try_refresh_table(const PgsStream *stream, PgsRefreshResult *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		refresh_table(stream, result);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		result->error = CopyErrorData();
+		memset(&result->rows, 0, sizeof(result->rows));
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		/* what ends the whole transaction is not a failure of this table */
+		if (result->error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+			result->error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			ReThrowError(result->error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+static void
+record_success(PgsRefreshResult *result, const char *initiated_by)
+{
+	PgsStream  *stream = pgs_stream_lock(result->relid, true);
+	bool		idle;
+
+	if (!stream)
+		return;					/* dropped since, by ourselves */
+	/* of a run of scheduled refreshes that found nothing to do, the history keeps the first */
+	idle = strcmp(initiated_by, "SCHEDULER") == 0 && strcmp(result->action, "NO_DATA") == 0 &&
+		stream->last_action && strcmp(stream->last_action, "NO_DATA") == 0;
+	if (stream->status != PGS_STATUS_PAUSED)
+		stream->status = PGS_STATUS_ACTIVE;
+	stream->populated = true;
+	stream->last_refresh_at = result->as_of;
+	stream->refresh_xid = GetTopFullTransactionId();
+	stream->errors = 0;
+	stream->last_error = NULL;
+	stream->retry_at = 0;
+	stream->total_refreshes++;
+	stream->rows_inserted += result->rows.inserted;
+	stream->rows_updated += result->rows.updated;
+	stream->rows_deleted += result->rows.deleted;
+	stream->total_ms += (GetCurrentTimestamp() - result->start) / 1000.0;
+	stream->last_action = unconstify(char *, result->action);
+	pgs_stream_store(stream);
+	if (!idle)
+		pgs_history_add(stream->id, result->start, result->action, "COMPLETED", result->rows.inserted,
+						result->rows.updated, result->rows.deleted, initiated_by, NULL);
+}
+
+/* Time of the next try after "errors" failures in a row: exponential, within the settings. */
+static TimestampTz
+back_off(int errors)
+{
+	double		ms = pgs_retry_base;
+
+	for (int i = 1; i < errors && ms < pgs_retry_max; i++)
+		ms *= 2;
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) Min(ms, pgs_retry_max));
+}
+
+/*
+ * Record a failed refresh: count it, back off, suspend after dbt_pgstream.max_consecutive_errors.
+ */
+void
+pgs_refresh_record_failure(Oid relid, TimestampTz start, ErrorData *error, const char *initiated_by)
+{
+	PgsStream  *stream = pgs_stream_lock(relid, true);
+	char	   *message = error->detail ? psprintf("%s: %s", error->message, error->detail) : error->message;
+
+	if (!stream)
+		return;
+	stream->errors++;
+	/* why a source is missing was noted when it went; keep that */
+	if (OidIsValid(stream->viewid))
+		stream->last_error = message;
+	stream->retry_at = back_off(stream->errors);
+	if (stream->status != PGS_STATUS_PAUSED)
+		stream->status = pgs_max_consecutive_errors > 0 && stream->errors >= pgs_max_consecutive_errors ?
+			PGS_STATUS_SUSPENDED : PGS_STATUS_ERROR;
+	pgs_stream_store(stream);
+	pgs_history_add(stream->id, start, "FULL", "FAILED", 0, 0, 0, initiated_by, message);
+}
+
+static int
+compare_ids(const ListCell *a, const ListCell *b)
+{
+	int64		x = ((PgsStream *) lfirst(a))->id;
+	int64		y = ((PgsStream *) lfirst(b))->id;
+
+	return (x > y) - (x < y);
+}
+
+/* Lock a group; returns the relids that are ours now (all of them, if we wait), in no order. */
+static List *
+lock_group(List *relids, PgsWait wait)
+{
+	List	   *streams = NIL;
+	List	   *locked = NIL;
+	ListCell   *lc;
+
+	foreach(lc, relids)
+	{
+		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), wait == PGS_NOWAIT);
+
+		if (stream)
+			streams = lappend(streams, stream);
+	}
+	list_sort(streams, compare_ids);
+	foreach(lc, streams)
+	{
+		PgsStream  *stream = lfirst(lc);
+
+		if (pgs_refresh_lock(stream->relid, wait))
+			locked = lappend_oid(locked, stream->relid);
+	}
+	streams = locked;
+	locked = NIL;
+	foreach(lc, streams)
+	{
+		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), wait == PGS_NOWAIT);
+
+		if (stream && lock_relations(stream, wait))
+			locked = lappend_oid(locked, stream->relid);
+	}
+	return locked;
+}
+
+/*
+ * Refresh several stream tables, given in DAG order, under one snapshot in the current transaction.
+ *
+ * With PGS_NOWAIT, tables whose locks are held are left out.  With catch_errors, each table is a subtransaction, and
+ * failures are recorded and returned instead of raised.  Returns a list of PgsRefreshResult.
+ */
+List *
+pgs_refresh_group(List *relids, PgsWait wait, bool catch_errors, const char *initiated_by)
+{
+	List	   *locked = lock_group(relids, wait);
+	List	   *results = NIL;
+	TimestampTz as_of;
+	ListCell   *lc;
+
+	/* our own earlier writes of this transaction belong to the state that is computed */
+	CommandCounterIncrement();
+	AcceptInvalidationMessages();
+	PushCopiedSnapshot(GetTransactionSnapshot());
+	/* a snapshot kept by the isolation level is as old as its transaction */
+	as_of = IsolationUsesXactSnapshot() ? GetCurrentTransactionStartTimestamp() : GetCurrentTimestamp();
+	foreach(lc, relids)
+	{
+		PgsRefreshResult *result;
+		PgsStream  *stream;
+
+		if (!list_member_oid(locked, lfirst_oid(lc)))
+			continue;
+		stream = pgs_stream_get(lfirst_oid(lc), wait == PGS_NOWAIT);
+		if (!stream)
+			continue;
+		result = palloc0(sizeof(PgsRefreshResult));
+		result->relid = stream->relid;
+		result->start = GetCurrentTimestamp();
+		result->as_of = as_of;
+		if (catch_errors)
+			try_refresh_table(stream, result);
+		else
+			refresh_table(stream, result);
+		results = lappend(results, result);
+	}
+	PopActiveSnapshot();
+	foreach(lc, results)
+	{
+		PgsRefreshResult *result = lfirst(lc);
+
+		if (result->error)
+			pgs_refresh_record_failure(result->relid, result->start, result->error, initiated_by);
+		else
+			record_success(result, initiated_by);
+	}
+	return results;
+}
+
+/* Refresh one stream table, waiting for its locks; errors are raised. */
+void
+pgs_refresh_one(Oid relid, const char *initiated_by, PgsRefreshResult *result)
+{
+	List	   *results = pgs_refresh_group(list_make1_oid(relid), PGS_WAIT, false, initiated_by);
+
+	if (result)
+		*result = *(PgsRefreshResult *) linitial(results);
+}

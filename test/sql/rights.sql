@@ -1,0 +1,74 @@
+-- a role that isn't superuser does all of it on what it owns, and nothing on what it doesn't
+\set SHOW_CONTEXT never
+CREATE ROLE ada;
+CREATE ROLE eve;
+CREATE SCHEMA ada AUTHORIZATION ada;
+GRANT USAGE ON SCHEMA ada TO eve;
+SET ROLE ada;
+SET search_path = ada;
+CREATE TABLE t (id int PRIMARY KEY, v int);
+INSERT INTO t VALUES (1, 1), (2, 2);
+SELECT dbt_pgstream.create_stream_table('st', 'SELECT id, v FROM t', NULL);
+INSERT INTO t VALUES (3, 3);
+SELECT dbt_pgstream.refresh_stream_table('st');
+SELECT ok FROM dbt_pgstream.verify_stream_table('st');
+SELECT action, detail ~ 'rows in' AS told FROM dbt_pgstream.upsert_stream_table('ada', 'up', 'SELECT v FROM t', '{"schedule": null}');
+SELECT action FROM dbt_pgstream.upsert_stream_table('ada', 'up', 'SELECT v + 1 AS v FROM t', '{"schedule": null}');
+SELECT dbt_pgstream.alter_stream_table('st', 'SELECT id, v * 2 AS v FROM t', status => 'PAUSED');
+SELECT dbt_pgstream.repair_stream_table('st');
+SELECT dbt_pgstream.refresh_all();
+SELECT count(*) FROM dbt_pgstream.explain_st('st') WHERE property = 'plan';
+SELECT count(*) FROM dbt_pgstream.get_refresh_history('st');
+DROP TABLE up;
+ALTER TABLE st RENAME TO st2;
+ALTER TABLE st2 RENAME TO st;
+-- the internals are out of reach
+SELECT * FROM dbt_pgstream_internal.stream;
+UPDATE dbt_pgstream_internal.stream SET status = 'ACTIVE';
+CREATE TABLE dbt_pgstream_internal.x (id int);
+DROP VIEW dbt_pgstream_internal.source_health;
+-- functions run as the owner, in a restricted operation, with a pinned search_path
+CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user || '' '' || current_setting(''search_path'')';
+SELECT dbt_pgstream.create_stream_table('whoami', 'SELECT who() AS w', NULL);
+CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql STABLE AS $$BEGIN PERFORM set_config('role', 'eve', false); RETURN 1; END$$;
+SELECT dbt_pgstream.create_stream_table('sneak', 'SELECT sneaky() AS s', NULL);
+RESET ROLE;
+SELECT dbt_pgstream.refresh_stream_table('ada.whoami');
+SELECT * FROM ada.whoami;
+SET ROLE eve;
+SET search_path = ada;
+SELECT dbt_pgstream.refresh_stream_table('st');
+SELECT dbt_pgstream.alter_stream_table('st', status => 'ACTIVE');
+SELECT dbt_pgstream.alter_stream_table('st', 'SELECT 1 AS id, 1 AS v');
+SELECT dbt_pgstream.repair_stream_table('st');
+SELECT * FROM dbt_pgstream.verify_stream_table('st');
+SELECT dbt_pgstream.drop_stream_table('st');
+SELECT * FROM dbt_pgstream.upsert_stream_table('ada', 'st', 'SELECT 1 AS id, 2 AS v');
+SELECT * FROM dbt_pgstream.upsert_stream_table('ada', 'new', 'SELECT 1 AS id', '{"schedule": null}');
+SELECT dbt_pgstream.create_stream_table('ada.new', 'SELECT 1 AS id', NULL);
+SELECT dbt_pgstream.refresh_all();
+SELECT * FROM st;
+SELECT count(*) FROM dbt_pgstream.explain_st('st') WHERE property = 'plan';
+-- what an error says is for the owner
+RESET ROLE;
+SET search_path = ada;
+SELECT dbt_pgstream.create_stream_table('fails', 'SELECT 1 / v AS q FROM t', NULL);
+ALTER TABLE fails OWNER TO ada;
+INSERT INTO t VALUES (0, 0);
+SET client_min_messages = error;
+SELECT dbt_pgstream.refresh_all();
+RESET client_min_messages;
+SET ROLE eve;
+SELECT pgs_name, status, last_error FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name = 'fails';
+SELECT status, error_message FROM dbt_pgstream.get_refresh_history('fails', 1);
+SET ROLE ada;
+SELECT pgs_name, status, last_error FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name = 'fails';
+-- DDL of roles without any right on us is unhindered by the event triggers
+SET ROLE eve;
+CREATE TEMP TABLE mine (id int);
+ALTER TABLE mine ADD x int;
+DROP TABLE mine;
+RESET ROLE;
+SET client_min_messages = warning;
+DROP SCHEMA ada CASCADE;
+DROP ROLE ada, eve;
