@@ -343,8 +343,7 @@ LANGUAGE sql STABLE ROWS 1000
 BEGIN ATOMIC
     SELECT pg_catalog.current_database()::text, n.nspname::text, c.relname::text,
            CASE WHEN e.relid IS NOT NULL THEN 'stream_table'
-                ELSE CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'EXTERNAL'
-                     ELSE CASE c.relpersistence WHEN 't' THEN 'LOCAL TEMPORARY' ELSE 'BASE TABLE' END END END,
+                ELSE CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'BASE TABLE' END END,
            pg_catalog.obj_description(c.oid, 'pg_class'),
            a.attname::text, a.attnum::integer, pg_catalog.format_type(a.atttypid, a.atttypmod),
            pg_catalog.col_description(c.oid, a.attnum), pg_catalog.pg_get_userbyid(c.relowner)::text,
@@ -354,7 +353,7 @@ BEGIN ATOMIC
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN dbt_pgstream_internal.engine_of e ON e.relid = c.oid
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
       AND (pg_catalog.lower(n.nspname), pg_catalog.lower(c.relname)) IN (
           SELECT pg_catalog.lower(s), pg_catalog.lower(COALESCE(t, c.relname)) FROM ROWS FROM (
               pg_catalog.unnest(schemas), pg_catalog.unnest(names)) AS wanted (s, t))

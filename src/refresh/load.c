@@ -1,7 +1,7 @@
 /*
  * load.c - the first population: a bulk load instead of a difference
  *
- * Fit for a table that is physically empty, has no index, and no trigger but the guard: then rows can be written
+ * Fit for a table that is physically empty, has no index or constraint, and no trigger but the guard: then rows can be written
  * as CREATE TABLE AS does (commands/createas.c), without being kept, compared or looked at again.
  */
 #include "postgres.h"
@@ -46,7 +46,7 @@ bool
 pgs_load_possible(Relation rel)
 {
 	return RelationGetNumberOfBlocks(rel) == 0 && !rel->rd_rel->relhasindex && !row_triggers(rel->trigdesc) &&
-		!(rel->rd_att->constr && rel->rd_att->constr->num_check > 0);
+		rel->rd_att->constr == NULL;
 }
 
 static void

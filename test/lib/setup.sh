@@ -113,16 +113,21 @@ pgs_stop_cluster() {
     PGS_CLUSTER=
 }
 
-# A virtual environment with dbt, and what the tests need on top.
+# A virtual environment with dbt, and with what the tests need on top; packages once installed stay.
 pgs_install_dbt() {   # [package...]
+    local missing=() p
     PGS_VENV=$PGS_WORK/venv
-    local want="dbt-core<1.12 dbt-postgres<1.12 $*"
-    if [ "$(cat "$PGS_VENV/.packages" 2>/dev/null)" != "$want" ]; then
-        echo "-- installing dbt"
-        python3 -m venv --clear "$PGS_VENV"
-        # shellcheck disable=SC2086
-        "$PGS_VENV/bin/pip" install -q --disable-pip-version-check $want > "$PGS_WORK/pip.log" 2>&1 || { tail -20 "$PGS_WORK/pip.log" >&2; exit 1; }
-        echo "$want" > "$PGS_VENV/.packages"
+    [ -x "$PGS_VENV/bin/pip" ] || python3 -m venv --clear "$PGS_VENV"
+    touch "$PGS_VENV/.packages"
+    for p in "dbt-core<1.12" "dbt-postgres<1.12" "$@"; do
+        grep -qxF "$p" "$PGS_VENV/.packages" || missing+=("$p")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "-- installing ${missing[*]}"
+        # dbt's pins are named again, or a test package might lift them
+        "$PGS_VENV/bin/pip" install -q --disable-pip-version-check "dbt-core<1.12" "dbt-postgres<1.12" "${missing[@]}" \
+            > "$PGS_WORK/pip.log" 2>&1 || { tail -20 "$PGS_WORK/pip.log" >&2; exit 1; }
+        printf '%s\n' "${missing[@]}" >> "$PGS_VENV/.packages"
     fi
     export DBT_SEND_ANONYMOUS_USAGE_STATS=false
 }
