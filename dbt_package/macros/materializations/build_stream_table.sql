@@ -18,8 +18,8 @@
   {%- set row = load_result('upsert')['data'][0] -%}
   {%- set action = row[0] -%}
   {%- set is_new = action in ('created', 'recreated') -%}
-  {%- if existing is not none and existing.type != 'table' -%}
-    {#- a view that gave way: without this, dbt would look for it downstream -#}
+  {%- if existing is not none and is_new -%}
+    {#- dropped with all that read from it: without this, dbt would go on to rename views that are gone -#}
     {%- do adapter.cache_dropped(existing) -%}
   {%- endif -%}
 
