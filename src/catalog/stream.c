@@ -202,9 +202,15 @@ find_tuple(Relation rel, Oid relid)
 static void
 report_missing(Oid relid)
 {
+	char	   *name = get_rel_name(relid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the stream table was dropped meanwhile")));
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("\"%s\" is not a stream table", get_rel_name(relid)),
+			 errmsg("\"%s\" is not a stream table", name),
 			 errhint("See dbt_pgstream.pgs_stream_tables for the stream tables of this database.")));
 }
 

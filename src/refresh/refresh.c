@@ -78,7 +78,7 @@ lock_relations(const PgsStream *stream, PgsWait wait)
 		if (!lock_relation(lfirst_oid(lc), AccessShareLock, wait))
 			return false;
 		/* partitions and children: their rows move by DDL of their own */
-		if (has_subclass(lfirst_oid(lc)))
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(lc))) && has_subclass(lfirst_oid(lc)))
 		{
 			ListCell   *child;
 
@@ -263,7 +263,7 @@ compare_ids(const ListCell *a, const ListCell *b)
 
 /* Lock a group; returns the relids that are ours now (all of them, if we wait), in no order. */
 static List *
-lock_group(List *relids, PgsWait wait)
+lock_group(List *relids, PgsWait wait, bool missing_ok)
 {
 	List	   *streams = NIL;
 	List	   *locked = NIL;
@@ -271,7 +271,7 @@ lock_group(List *relids, PgsWait wait)
 
 	foreach(lc, relids)
 	{
-		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), wait == PGS_NOWAIT);
+		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), missing_ok);
 
 		if (stream)
 			streams = lappend(streams, stream);
@@ -288,7 +288,7 @@ lock_group(List *relids, PgsWait wait)
 	locked = NIL;
 	foreach(lc, streams)
 	{
-		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), wait == PGS_NOWAIT);
+		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), missing_ok);
 
 		if (stream && lock_relations(stream, wait))
 			locked = lappend_oid(locked, stream->relid);
@@ -305,7 +305,8 @@ lock_group(List *relids, PgsWait wait)
 List *
 pgs_refresh_group(List *relids, PgsWait wait, bool catch_errors, const char *initiated_by)
 {
-	List	   *locked = lock_group(relids, wait);
+	/* of several tables, one that was dropped meanwhile is just not there any more */
+	List	   *locked = lock_group(relids, wait, catch_errors);
 	List	   *results = NIL;
 	TimestampTz as_of;
 	ListCell   *lc;
@@ -323,7 +324,7 @@ pgs_refresh_group(List *relids, PgsWait wait, bool catch_errors, const char *ini
 
 		if (!list_member_oid(locked, lfirst_oid(lc)))
 			continue;
-		stream = pgs_stream_get(lfirst_oid(lc), wait == PGS_NOWAIT);
+		stream = pgs_stream_get(lfirst_oid(lc), catch_errors);
 		if (!stream)
 			continue;
 		result = palloc0(sizeof(PgsRefreshResult));
