@@ -12,6 +12,7 @@ OBJS = \
 	src/catalog/relids.o \
 	src/catalog/stream.o \
 	src/catalog/history.o \
+	src/catalog/link.o \
 	src/query/parse.o \
 	src/query/expand.o \
 	src/query/check.o \

@@ -77,4 +77,7 @@ extern void pgs_history_add(int64 stream_id, TimestampTz start, const char *acti
 							const char *initiated_by, const char *error);
 extern void pgs_history_forget(int64 stream_id);
 
+/* link.c */
+extern void pgs_stream_link(Oid relid);
+
 #endif							/* PGS_CATALOG_H */

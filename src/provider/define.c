@@ -13,9 +13,7 @@
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/spi.h"
@@ -97,23 +95,6 @@ parse_mode(const char *text)
 	return mode;
 }
 
-/*
- * Make DROP EXTENSION know of a stream table: refused without CASCADE, and with it the table goes.  (pg_dump doesn't
- * carry such a dependency, so it is made again by a repair and when the scheduler starts.)
- */
-void
-pgs_define_link(Oid relid)
-{
-	ObjectAddress table;
-	ObjectAddress extension;
-	Oid			extoid = get_extension_oid(PGS_EXTENSION, false);
-
-	ObjectAddressSet(table, RelationRelationId, relid);
-	ObjectAddressSet(extension, ExtensionRelationId, extoid);
-	deleteDependencyRecordsForSpecific(RelationRelationId, relid, DEPENDENCY_NORMAL, ExtensionRelationId, extoid);
-	recordDependencyOn(&table, &extension, DEPENDENCY_NORMAL);
-}
-
 static bool
 has_guard(Oid relid)
 {
@@ -137,7 +118,7 @@ dress_table(Oid relid)
 		run_command(psprintf("CREATE TRIGGER " GUARD_NAME " BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s "
 							 "FOR EACH STATEMENT EXECUTE FUNCTION " PGS_INTERNAL_SCHEMA ".guard()", table));
 	run_command(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " GUARD_NAME ", REPLICA IDENTITY FULL", table));
-	pgs_define_link(relid);
+	pgs_stream_link(relid);
 }
 
 static void

@@ -67,7 +67,6 @@ struct PgsDefinition;
 extern void pgs_define_replace(PgsStream *stream, const struct PgsDefinition *def);
 extern bool pgs_define_same_columns(const PgsStream *stream, const struct PgsDefinition *def);
 extern bool pgs_define_options(PgsStream *stream, const PgsOptions *options);
-extern void pgs_define_link(Oid relid);
 extern void pgs_define_repair(PgsStream *stream);
 extern Oid	pgs_define_owner(Oid relid);
 extern void pgs_define_require_owner(Oid relid);

@@ -213,6 +213,7 @@ record_success(PgsRefreshResult *result, const char *initiated_by)
 	stream->total_ms += (GetCurrentTimestamp() - result->start) / 1000.0;
 	stream->last_action = unconstify(char *, result->action);
 	pgs_stream_store(stream);
+	pgs_stream_link(stream->relid);
 	if (!idle)
 		pgs_history_add(stream->id, result->start, result->action, "COMPLETED", result->rows.inserted,
 						result->rows.updated, result->rows.deleted, initiated_by, NULL);

@@ -362,7 +362,7 @@ void
 pgs_schedule_worker_main(Datum arg)
 {
 	bool		helper = MyBgworkerEntry->bgw_extra[0];
-	bool		lingered = false;
+	TimestampTz idle_since = 0;
 	MemoryContext context;
 
 	pqsignal(SIGTERM, request_shutdown);
@@ -389,13 +389,16 @@ pgs_schedule_worker_main(Datum arg)
 			 * ever would stand in the way of DROP DATABASE.  A schedule that commits in the instant between the last
 			 * look and the exit waits for the next change, or for the launcher.
 			 */
-			if (helper || lingered)
+			TimestampTz now = GetCurrentTimestamp();
+
+			if (idle_since == 0)
+				idle_since = now;
+			ms = LINGER_MS - TimestampDifferenceMilliseconds(idle_since, now);
+			if (helper || ms <= 0)
 				proc_exit(0);
-			lingered = true;
-			ms = LINGER_MS;
 		}
 		else
-			lingered = false;
+			idle_since = 0;
 		if (ms > 0)
 		{
 			if (helper)

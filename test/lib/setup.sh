@@ -98,7 +98,7 @@ pgs_start_cluster() {   # name [line of configuration...]
     pgs_as_server "$bin/initdb" -D "$PGS_CLUSTER/data" -A trust -U postgres -E UTF8 --no-locale --no-sync > "$PGS_WORK/initdb.log" 2>&1 ||
         { cat "$PGS_WORK/initdb.log" >&2; exit 1; }
     shift
-    printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$PGS_CLUSTER'" "fsync = off" "max_worker_processes = 20" \
+    printf '%s\n' "port = 5432" "listen_addresses = ''" "unix_socket_directories = '$PGS_CLUSTER'" "fsync = off" "max_worker_processes = 20" \
         "dbt_pgstream.scheduler = off" "$@" > "$PGS_CLUSTER/extra.conf"
     cat "$PGS_CLUSTER/extra.conf" | pgs_as_server tee -a "$PGS_CLUSTER/data/postgresql.conf" > /dev/null
     pgs_as_server "$bin/pg_ctl" -D "$PGS_CLUSTER/data" -l "$PGS_CLUSTER/log" -w start > /dev/null || { cat "$PGS_CLUSTER/log" >&2; exit 1; }

@@ -1,0 +1,137 @@
+"""The scheduler: it refreshes, backs off, suspends, resumes, survives a restart and a crash, and goes away."""
+import time
+
+SCHEDULER = "dbt_pgstream scheduler"
+
+
+def schedulers(c, dbname="postgres"):
+    return c.value(f"SELECT count(*) FROM pg_stat_activity WHERE backend_type = '{SCHEDULER}' AND datname = '{dbname}'")
+
+
+def prepare(c, dbname="postgres"):
+    c("CREATE EXTENSION dbt_pgstream", dbname)
+    c("CREATE TABLE src (id int PRIMARY KEY, v int); INSERT INTO src SELECT i, i FROM generate_series(1, 10) i", dbname)
+
+
+def test_without_preload(make_cluster):
+    c = make_cluster(preload=False)
+    prepare(c)
+    connection = c.connect()
+    connection.cursor().execute("SELECT dbt_pgstream.create_stream_table('st', 'SELECT id, v FROM src', '200ms')")
+    assert any("shared_preload_libraries" in n for n in connection.notices)
+    c("INSERT INTO src VALUES (11, 11)")
+    c.until("SELECT count(*) FROM st", 11)
+    assert schedulers(c) == 1
+    # in its own transaction per round, as the scheduler
+    assert c.value("SELECT initiated_by FROM dbt_pgstream.get_refresh_history('st', 1)") == "SCHEDULER"
+    # after a restart nothing runs, and explain says why; the next change of a stream table starts it again
+    c.restart()
+    time.sleep(1)
+    assert schedulers(c) == 0
+    assert "not running" in c.value("SELECT value FROM dbt_pgstream.explain_st('st') WHERE property = 'scheduler'")
+    c("INSERT INTO src VALUES (12, 12)")
+    c("SELECT dbt_pgstream.alter_stream_table('st', schedule => '250ms')")
+    c.until("SELECT count(*) FROM st", 12)
+    # nothing scheduled any more: it goes, and DROP DATABASE isn't held up
+    c("SELECT dbt_pgstream.alter_stream_table('st', schedule => 'manual')")
+    c.until(f"SELECT count(*) FROM pg_stat_activity WHERE backend_type = '{SCHEDULER}'", 0)
+
+
+def test_restart_with_preload_and_several_databases(make_cluster):
+    c = make_cluster(settings=["dbt_pgstream.launcher_naptime = 1"])
+    c("CREATE DATABASE other")
+    c("CREATE DATABASE without")
+    for db in ("postgres", "other"):
+        prepare(c, db)
+        c("SELECT dbt_pgstream.create_stream_table('st', 'SELECT count(*) AS n FROM src', '200ms')", db)
+    c.restart()
+    for db in ("postgres", "other"):
+        c("DELETE FROM src WHERE id > 5", db)
+        c.until("SELECT n FROM st", 5, dbname=db)
+        assert c.right("st", db)
+    # switched off and on
+    c("ALTER SYSTEM SET dbt_pgstream.scheduler = off")
+    c("SELECT pg_reload_conf()")
+    c.until(f"SELECT count(*) FROM pg_stat_activity WHERE backend_type = '{SCHEDULER}'", 0)
+    c("DELETE FROM src")
+    time.sleep(0.7)
+    assert c.value("SELECT n FROM st") == 5
+    c("ALTER SYSTEM RESET dbt_pgstream.scheduler")
+    c("SELECT pg_reload_conf()")
+    c.until("SELECT n FROM st", 0)
+    # a terminated scheduler comes back; a database can be dropped by force
+    c(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = '{SCHEDULER}' AND datname = 'postgres'")
+    c("INSERT INTO src VALUES (1, 1)")
+    c.until("SELECT n FROM st", 1)
+    c("DROP DATABASE other WITH (FORCE)")
+    c("DROP EXTENSION dbt_pgstream CASCADE")
+    c.until(f"SELECT count(*) FROM pg_stat_activity WHERE backend_type = '{SCHEDULER}' AND datname = 'postgres'", 0)
+
+
+def test_failing_table_holds_up_no_other(make_cluster):
+    c = make_cluster(settings=["dbt_pgstream.retry_base = '100ms'", "dbt_pgstream.max_consecutive_errors = 3"])
+    prepare(c)
+    c("SELECT dbt_pgstream.create_stream_table('good', 'SELECT id FROM src', '100ms')")
+    c("SELECT dbt_pgstream.create_stream_table('bad', 'SELECT 1 / v AS q FROM src', '100ms')")
+    c("SELECT dbt_pgstream.create_stream_table('reads_both', 'SELECT (SELECT count(*) FROM good) AS g, (SELECT count(*) FROM bad) AS b', 'calculated')")
+    c("SELECT dbt_pgstream.create_stream_table('driver', 'SELECT g, b FROM reads_both', '100ms')")
+    c("INSERT INTO src VALUES (11, 0)")
+    c.until("SELECT status FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name = 'bad'", "SUSPENDED")
+    c.until("SELECT count(*) FROM good", 11)
+    c.until("SELECT g FROM driver", 11)
+    history = c("SELECT status, error_message, start_time FROM dbt_pgstream.get_refresh_history('bad', 10) WHERE status = 'FAILED' ORDER BY start_time")
+    assert [h[1] for h in history] == ["division by zero"] * 3
+    # each try waited for the back-off, which doubles: 100 ms, then 200 ms
+    assert (history[1][2] - history[0][2]).total_seconds() >= 0.1 and (history[2][2] - history[1][2]).total_seconds() >= 0.2
+    assert c.value("SELECT count(*) FROM bad") == 10
+    # suspended: not tried again, until resumed
+    c("UPDATE src SET v = 1 WHERE id = 11")
+    time.sleep(0.5)
+    assert c.value("SELECT count(*) FROM bad") == 10
+    c("SELECT dbt_pgstream.alter_stream_table('bad', status => 'ACTIVE')")
+    c.until("SELECT count(*) FROM bad", 11)
+    c("SELECT dbt_pgstream.alter_stream_table(n, status => 'PAUSED') FROM unnest(ARRAY['good', 'bad', 'reads_both', 'driver']) n")
+    c("DELETE FROM src")
+    time.sleep(0.5)
+    assert c.value("SELECT count(*) FROM good") == 11
+    c("SELECT dbt_pgstream.alter_stream_table(n, status => 'ACTIVE') FROM unnest(ARRAY['good', 'bad', 'reads_both', 'driver']) n")
+    c.until("SELECT g + b FROM driver", 0)
+    for name in ("good", "bad", "reads_both", "driver"):
+        assert c.right(name)
+
+
+def test_runs_as_owner(make_cluster):
+    c = make_cluster()
+    prepare(c)
+    c("CREATE ROLE ada; GRANT ALL ON SCHEMA public TO ada")
+    c("SET ROLE ada; CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';"
+      "CREATE TABLE tick (n int); SELECT dbt_pgstream.create_stream_table('whoami', 'SELECT public.who() AS w, n FROM tick', '100ms')")
+    c("INSERT INTO tick VALUES (1)")
+    c.until("SELECT w FROM whoami WHERE n = 1", "ada")
+
+
+def test_history_is_pruned_and_idle_rounds_are_not_kept(make_cluster):
+    c = make_cluster(settings=["dbt_pgstream.history_retention = 0"])
+    prepare(c)
+    c("SELECT dbt_pgstream.create_stream_table('st', 'SELECT id FROM src', '50ms')")
+    c.until("SELECT total_refreshes > 20 FROM dbt_pgstream.pg_stat_stream_tables", True)
+    assert c.value("SELECT count(*) FROM dbt_pgstream_internal.history") <= 3
+
+
+def test_locks_of_others_are_not_waited_for(make_cluster):
+    """A table that DDL holds is left for later, and the others go on."""
+    c = make_cluster()
+    prepare(c)
+    c("CREATE TABLE src2 (id int)")
+    c("SELECT dbt_pgstream.create_stream_table('held', 'SELECT id FROM src', '100ms')")
+    c("SELECT dbt_pgstream.create_stream_table('free', 'SELECT id FROM src2', '100ms')")
+    holder = c.connect()
+    holder.autocommit = False
+    cursor = holder.cursor()
+    cursor.execute("LOCK TABLE src IN ACCESS EXCLUSIVE MODE")
+    c("INSERT INTO src2 VALUES (1)")
+    c.until("SELECT count(*) FROM free", 1)
+    assert c.value("SELECT consecutive_errors FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name = 'held'") == 0
+    cursor.execute("INSERT INTO src VALUES (100, 100)")
+    holder.commit()
+    c.until("SELECT count(*) FROM held", 11)
