@@ -49,8 +49,8 @@ pgs_install_newer_server() {   # major
     mkdir -p "$build/lists/partial"
     # the mirror that this machine uses already, with the source packages of newer suites, in lists of our own
     local mirror
-    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-             sed -n 's/^ *\(deb\|URIs:\) *\(\[[^]]*\] *\)\?\(http[^ ]*\/debian\)\/\? *.*/\3/p' | head -1)
+    mirror=$(apt-get indextargets --format '$(SITE)' | grep -E '/debian/?$' | head -1)
+    [ -n "$mirror" ] || { apt-get update -qq; mirror=$(apt-get indextargets --format '$(SITE)' | grep -E '/debian/?$' | head -1); }
     for suite in sid forky trixie; do
         echo "deb-src [trusted=yes] ${mirror:?no Debian mirror found} $suite main"
     done > "$build/sources.list"
