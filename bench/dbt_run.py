@@ -27,7 +27,7 @@ def make_project(base, kind):
     (project / "dbt_packages").mkdir()
     (project / "dbt_packages" / "dbt_pgstream").symlink_to(ROOT / "dbt_package")
     (project / "dbt_project.yml").write_text(
-        f"name: bench\nversion: '1'\nconfig-version: 2\nprofile: bench\nflags: {{send_anonymous_usage_stats: false}}\nmodels:\n  +materialized: {kind}\n  +schedule: 1d\n")
+        f"name: bench\nversion: 1.0.0\nconfig-version: 2\nprofile: bench\nflags: {{send_anonymous_usage_stats: false}}\nmodels:\n  bench:\n    +materialized: {kind}\n    +schedule: 1d\n")
     (project / "profiles.yml").write_text(
         f"bench:\n  target: dev\n  outputs:\n    dev: {{type: postgres, host: {os.environ['PGHOST']}, port: {os.environ['PGPORT']}, "
         f"user: {os.environ['PGUSER']}, pass: '', dbname: {os.environ['PGDATABASE']}, schema: bench_{kind}, threads: 1}}\n")

@@ -56,6 +56,7 @@ typedef enum PgsCatalog
 	PGS_CATALOG_HISTORY, PGS_CATALOG_HISTORY_TIME, PGS_CATALOG_HISTORY_ID_SEQ, PGS_CATALOG_COUNT
 } PgsCatalog;
 extern Oid	pgs_catalog_relid(PgsCatalog which);
+extern bool pgs_catalog_lock(bool wait);
 extern bool pgs_catalog_exists(void);
 
 /* stream.c */

@@ -10,6 +10,7 @@
 #include "catalog/pgs_catalog.h"
 #include "catalog/namespace.h"
 #include "module.h"
+#include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
@@ -68,6 +69,24 @@ pgs_catalog_relid(PgsCatalog which)
 				 errmsg("dbt_pgstream extension is not installed"),
 				 errhint("Run: CREATE EXTENSION dbt_pgstream;")));
 	return relid;
+}
+
+/*
+ * Lock all of the catalogs as their writers do, before anything else is locked.  DROP EXTENSION wants them and the
+ * stream tables, in an order of its own; a worker, which doesn't wait, can't meet it halfway.  False if DROP EXTENSION
+ * holds one of them and we don't wait.
+ */
+bool
+pgs_catalog_lock(bool wait)
+{
+	for (int i = 0; i < PGS_CATALOG_COUNT; i++)
+	{
+		if (wait)
+			LockRelationOid(pgs_catalog_relid(i), RowExclusiveLock);
+		else if (!ConditionalLockRelationOid(pgs_catalog_relid(i), RowExclusiveLock))
+			return false;
+	}
+	return true;
 }
 
 /* whether the extension is installed in this database, completely enough to be asked */

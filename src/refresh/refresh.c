@@ -1,6 +1,7 @@
 /*
  * refresh.c - the protocol of one refresh
  *
+ *   0. the catalogs                                     DROP EXTENSION is over, or waits for us
  *   1. refresh locks of all tables of the group, by id      nobody else refreshes, alters or verifies them
  *   2. relation locks: stream table, sources, view          DDL is over before the snapshot is taken
  *   3. one snapshot for the whole group
@@ -306,11 +307,15 @@ lock_group(List *relids, PgsWait wait, bool missing_ok)
 List *
 pgs_refresh_group(List *relids, PgsWait wait, bool catch_errors, const char *initiated_by)
 {
-	/* of several tables, one that was dropped meanwhile is just not there any more */
-	List	   *locked = lock_group(relids, wait, catch_errors);
 	List	   *results = NIL;
+	List	   *locked;
 	TimestampTz as_of;
 	ListCell   *lc;
+
+	if (!pgs_catalog_lock(wait == PGS_WAIT))
+		return NIL;
+	/* of several tables, one that was dropped meanwhile is just not there any more */
+	locked = lock_group(relids, wait, catch_errors);
 
 	/* our own earlier writes of this transaction belong to the state that is computed */
 	CommandCounterIncrement();

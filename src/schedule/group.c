@@ -36,6 +36,8 @@ pgs_group_refresh(List *relids)
 	List	   *locked = NIL;
 	ListCell   *lc;
 
+	if (!pgs_catalog_lock(false) || !pgs_catalog_exists())
+		return false;			/* the extension is being dropped, or was just now */
 	foreach(lc, relids)
 		if (pgs_refresh_lock(lfirst_oid(lc), PGS_NOWAIT))
 			locked = lappend_oid(locked, lfirst_oid(lc));

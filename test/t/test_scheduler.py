@@ -110,6 +110,19 @@ def test_runs_as_owner(make_cluster):
     c.until("SELECT w FROM whoami WHERE n = 1", "ada")
 
 
+def test_drop_extension_while_the_scheduler_works(make_cluster):
+    c = make_cluster(settings=["deadlock_timeout = '50ms'"])
+    c("CREATE TABLE src (id int PRIMARY KEY, v int); INSERT INTO src SELECT i, i FROM generate_series(1, 1000) i")
+    for round_ in range(15):
+        c("CREATE EXTENSION dbt_pgstream")
+        for i in range(4):
+            c(f"SELECT dbt_pgstream.create_stream_table('st{i}', 'SELECT id + {i} AS id FROM src', '1ms')")
+        c.until("SELECT min(total_refreshes) > 2 FROM dbt_pgstream.pg_stat_stream_tables", True)
+        c("DROP EXTENSION dbt_pgstream CASCADE")
+        assert c.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'st_' OR relname LIKE 'q\\_%'") == 0
+    assert "deadlock" not in c.log() and "PANIC" not in c.log()
+
+
 def test_history_is_pruned_and_idle_rounds_are_not_kept(make_cluster):
     c = make_cluster(settings=["dbt_pgstream.history_retention = 0"])
     prepare(c)
