@@ -162,7 +162,9 @@ dependents(Oid relid)
 	Datum		value = ObjectIdGetDatum(relid);
 	char	   *result = NULL;
 	MemoryContext caller = CurrentMemoryContext;
+	int			level = NewGUCNestLevel();
 
+	pgs_restrict_search_path();
 	SPI_connect();
 	if (SPI_execute_with_args("SELECT pg_catalog.string_agg(DISTINCT r.ev_class::pg_catalog.regclass::pg_catalog.text, ', ') "
 							  "FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid "
@@ -178,6 +180,7 @@ dependents(Oid relid)
 			result = MemoryContextStrdup(caller, text);
 	}
 	SPI_finish();
+	AtEOXact_GUC(false, level);
 	return result;
 }
 
@@ -352,7 +355,9 @@ external_row(Oid relid, char **query, char **schedule, char **mode)
 	Datum		value = ObjectIdGetDatum(relid);
 	MemoryContext caller = CurrentMemoryContext;
 	char	  **fields[] = {query, schedule, mode};
+	int			level = NewGUCNestLevel();
 
+	pgs_restrict_search_path();
 	SPI_connect();
 	if (SPI_execute_with_args("SELECT defining_query, schedule, refresh_mode "
 							  "FROM " PGS_INTERNAL_SCHEMA ".external_streams() WHERE relid = $1",
@@ -365,6 +370,7 @@ external_row(Oid relid, char **query, char **schedule, char **mode)
 		*fields[i] = text ? MemoryContextStrdup(caller, text) : NULL;
 	}
 	SPI_finish();
+	AtEOXact_GUC(false, level);
 }
 
 /* The normalised text of a query, or NULL if it can't be analysed any more (a source is gone). */

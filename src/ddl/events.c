@@ -18,6 +18,7 @@
 #include "catalog/pg_class.h"
 #include "commands/event_trigger.h"
 #include "commands/tablecmds.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "module.h"
@@ -148,12 +149,17 @@ pgs_on_sql_drop(PG_FUNCTION_ARGS)
 {
 	List	   *objects;
 	ListCell   *lc;
+	int			level;
 
 	require_event_trigger(fcinfo);
 	/* DROP EXTENSION itself may get us here when half of it is gone */
 	if (!pgs_catalog_exists())
 		PG_RETURN_NULL();
+	/* we run as whoever typed the command, with a search_path of theirs: no operator of ours may come from it */
+	level = NewGUCNestLevel();
+	pgs_restrict_search_path();
 	objects = dropped_objects();
+	AtEOXact_GUC(false, level);
 	foreach(lc, pgs_stream_list())
 	{
 		PgsStream  *stream = lfirst(lc);
@@ -223,12 +229,18 @@ refuse_other_columns(Relation rel, Oid viewid)
 Datum
 pgs_on_alter(PG_FUNCTION_ARGS)
 {
+	List	   *altered;
 	ListCell   *lc;
+	int			level;
 
 	require_event_trigger(fcinfo);
 	if (!pgs_catalog_exists())
 		PG_RETURN_NULL();
-	foreach(lc, altered_relations())
+	level = NewGUCNestLevel();
+	pgs_restrict_search_path();
+	altered = altered_relations();
+	AtEOXact_GUC(false, level);
+	foreach(lc, altered)
 	{
 		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), true);
 		Relation	rel;

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "provider/provider.h"
 #include "utils/builtins.h"
@@ -58,12 +59,15 @@ static bool
 owns(const PgsEngine *self, Oid relid)
 {
 	Datum		values[] = {CStringGetTextDatum(psprintf("%u", relid))};
+	int			level = NewGUCNestLevel();
 	bool		found;
 
+	pgs_restrict_search_path();
 	run(psprintf("SELECT FROM %s.%s_stream_tables WHERE %s_relid = $1::pg_catalog.oid",
 				 self->schema, self->prefix, self->prefix), 1, values);
 	found = SPI_processed > 0;
 	SPI_finish();
+	AtEOXact_GUC(false, level);
 	return found;
 }
 

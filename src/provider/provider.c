@@ -7,6 +7,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "module.h"
@@ -134,15 +135,18 @@ pgs_put_property(Tuplestorestate *store, TupleDesc desc, const char *property, c
 }
 
 /*
- * Run a query as the caller and append its rows, which must have the tuplestore's shape.
+ * Run a query as the caller, under a pinned search_path, and append its rows, which must have the tuplestore's shape.
  */
 void
 pgs_put_query(Tuplestorestate *store, TupleDesc desc, const char *sql, int nargs, const Oid *types, const Datum *values)
 {
 	Datum	   *v = palloc(sizeof(Datum) * desc->natts);
 	bool	   *n = palloc(sizeof(bool) * desc->natts);
+	int			level = NewGUCNestLevel();
 	int			rc;
 
+	/* names are qualified; operators must be, too */
+	pgs_restrict_search_path();
 	SPI_connect();
 	rc = SPI_execute_with_args(sql, nargs, unconstify(Oid *, types), unconstify(Datum *, values), NULL, false, 0);
 	if (rc != SPI_OK_SELECT || SPI_tuptable->tupdesc->natts != desc->natts)
@@ -153,4 +157,5 @@ pgs_put_query(Tuplestorestate *store, TupleDesc desc, const char *sql, int nargs
 		tuplestore_putvalues(store, desc, v, n);
 	}
 	SPI_finish();
+	AtEOXact_GUC(false, level);
 }

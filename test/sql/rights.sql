@@ -63,6 +63,19 @@ SELECT pgs_name, status, last_error FROM dbt_pgstream.pgs_stream_tables WHERE pg
 SELECT status, error_message FROM dbt_pgstream.get_refresh_history('fails', 1);
 SET ROLE ada;
 SELECT pgs_name, status, last_error FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name = 'fails';
+RESET ROLE;
+-- nor can anybody make our event triggers run an operator of theirs
+CREATE SCHEMA trap;
+GRANT ALL ON SCHEMA trap TO eve;
+SET ROLE eve;
+CREATE FUNCTION trap.cat(text, text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'caught by %', current_user; END$$;
+CREATE OPERATOR trap.|| (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.cat);
+RESET ROLE;
+SET search_path = trap, pg_catalog;
+CREATE TABLE public.passing (id int);
+ALTER TABLE public.passing ADD x int;
+DROP TABLE public.passing;
+SET search_path = ada;
 -- DDL of roles without any right on us is unhindered by the event triggers
 SET ROLE eve;
 CREATE TEMP TABLE mine (id int);
@@ -70,5 +83,5 @@ ALTER TABLE mine ADD x int;
 DROP TABLE mine;
 RESET ROLE;
 SET client_min_messages = warning;
-DROP SCHEMA ada CASCADE;
+DROP SCHEMA ada, trap CASCADE;
 DROP ROLE ada, eve;
