@@ -91,6 +91,17 @@ class Cluster:
         rows = self(statement, dbname)
         return rows[0][0] if rows else None
 
+    def retried(self, statement, seconds=30):
+        """The value of a query on a server that may be going down or coming up."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.value(statement)
+            except psycopg2.OperationalError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
     def until(self, statement, wanted=True, seconds=60, dbname="postgres"):
         """Wait until a query gives what is wanted; says what it gave if it never does. Survives a server that restarts."""
         got = None

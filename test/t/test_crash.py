@@ -76,8 +76,9 @@ def test_kill_9_in_a_loop(make_cluster):
     writers = Writers(c)
     try:
         for round_ in range(4):
-            before = c.value("SELECT total_refreshes FROM dbt_pgstream.pg_stat_stream_tables WHERE pgs_name = 'groups'")
+            before = c.retried("SELECT total_refreshes FROM dbt_pgstream.pg_stat_stream_tables WHERE pgs_name = 'groups'")
             c.until(f"SELECT total_refreshes > {before + 3} FROM dbt_pgstream.pg_stat_stream_tables WHERE pgs_name = 'groups'", True)
+            c.until(f"SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = '{SCHEDULER}'", True)
             if round_ % 2 == 0:
                 assert c.kill(SCHEDULER) >= 1            # the postmaster restarts everything
                 c.until("SELECT 1", 1)
