@@ -13,6 +13,9 @@ OBJS = \
 	src/catalog/stream.o \
 	src/catalog/history.o \
 	src/catalog/link.o \
+	src/capture/mark.o \
+	src/capture/attach.o \
+	src/capture/frontier.o \
 	src/query/parse.o \
 	src/query/expand.o \
 	src/query/check.o \

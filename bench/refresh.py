@@ -37,19 +37,25 @@ def main():
                    "create table dim (g int primary key, name text); insert into dim select i, 'n' || i from generate_series(0, 99) i; analyze")
     print(f"{'query':10} {'changed':>8} {'ours ms':>9} {'REFRESH':>8} {'CONCURRENTLY':>13}   (ratios: ours / theirs)")
     for name, query in QUERIES.items():
-        cursor.execute(f"select dbt_pgstream.create_stream_table('st_{name}', '{query}', null); create materialized view mv_{name} as {query};"
+        cursor.execute(f"select dbt_pgstream.create_stream_table('st_{name}', '{query}', '1d'); create materialized view mv_{name} as {query};"
                        f"create unique index on mv_{name} ({KEYS[name]}); analyze st_{name}, mv_{name}")
+        attached = True
+        while attached:     # what the scheduler does
+            cursor.execute("select dbt_pgstream_internal.maintain_capture()")
+            attached = cursor.fetchone()[0]
+        cursor.execute(f"select dbt_pgstream.refresh_stream_table('st_{name}')")
         for share in SHARES:
             times = {"ours": [], "plain": [], "concurrently": []}
             for round_ in range(3):
-                cursor.execute(f"update src set v = v + 1 where id <= {int(ROWS * share)}")
+                if share > 0:
+                    cursor.execute(f"update src set v = v + 1 where id <= {int(ROWS * share)}")
                 times["ours"].append(timed(f"select dbt_pgstream.refresh_stream_table('st_{name}')"))
                 times["concurrently"].append(timed(f"refresh materialized view concurrently mv_{name}"))
                 times["plain"].append(timed(f"refresh materialized view mv_{name}"))
             m = {k: statistics.median(t) for k, t in times.items()}
-            print(f"{name:10} {share:8.2%} {m['ours'] * 1000:9.1f} {m['ours'] / m['plain']:8.2f} {m['ours'] / m['concurrently']:13.2f}")
-            print(json.dumps({"bench": "refresh", "rows": ROWS, "query": name, "changed": share, "ours_ms": round(m["ours"] * 1000, 1),
-                              "ours/refresh": round(m["ours"] / m["plain"], 2), "ours/concurrently": round(m["ours"] / m["concurrently"], 2)}), file=sys.stderr)
+            print(f"{name:10} {share:8.2%} {m['ours'] * 1000:9.2f} {m['ours'] / m['plain']:8.3f} {m['ours'] / m['concurrently']:13.3f}")
+            print(json.dumps({"bench": "refresh", "rows": ROWS, "query": name, "changed": share, "ours_ms": round(m["ours"] * 1000, 2),
+                              "ours/refresh": round(m["ours"] / m["plain"], 3), "ours/concurrently": round(m["ours"] / m["concurrently"], 3)}), file=sys.stderr)
 
 
 main()

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Run one benchmark on a private cluster:  bash bench/run.sh dbt_run|refresh [arguments]
+# Run one benchmark on a private cluster:  bash bench/run.sh dbt_run|refresh|writes [arguments]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 . test/lib/setup.sh
-name=${1:?which benchmark: dbt_run or refresh}
+name=${1:?which benchmark: dbt_run, refresh or writes}
 shift
 [ -n "${PG_CONFIG:-}" ] || pgs_install_debian_server
 pgs_build

@@ -34,7 +34,11 @@ CREATE TABLE dbt_pgstream_internal.stream (
     rows_deleted    bigint NOT NULL,
     total_ms        double precision NOT NULL,
     last_action     text,
-    created_at      timestamptz NOT NULL
+    created_at      timestamptz NOT NULL,
+    data_only       boolean NOT NULL,
+    frontier        pg_snapshot,
+    frontier_cid    bigint NOT NULL,
+    frontier_home   text
 );
 COMMENT ON TABLE dbt_pgstream_internal.stream IS 'One row for each stream table of the builtin engine; see src/catalog/pgs_catalog.h.';
 
@@ -55,6 +59,16 @@ CREATE TABLE dbt_pgstream_internal.history (
 CREATE INDEX history_stream_time ON dbt_pgstream_internal.history (pgs_id, start_time);
 COMMENT ON TABLE dbt_pgstream_internal.history IS 'Refreshes of the last dbt_pgstream.history_retention hours.';
 
+-- not part of a dump: it would mean nothing elsewhere
+CREATE TABLE dbt_pgstream_internal.change (
+    relid           oid NOT NULL,
+    kind            "char" NOT NULL,
+    xid             xid8 NOT NULL,
+    cid             bigint NOT NULL
+);
+COMMENT ON TABLE dbt_pgstream_internal.change IS
+'Change marks: who wrote to which source; relid 0 concerns everything. kind r: rows, d: DDL. See src/capture.';
+
 SELECT pg_catalog.pg_extension_config_dump('dbt_pgstream_internal.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('dbt_pgstream_internal.stream_pgs_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('dbt_pgstream_internal.history', '');
@@ -72,6 +86,20 @@ CREATE FUNCTION dbt_pgstream_internal.guard() RETURNS trigger
 AS 'MODULE_PATHNAME', 'pgs_guard' LANGUAGE C;
 COMMENT ON FUNCTION dbt_pgstream_internal.guard() IS 'Trigger of every stream table: refuses direct writes.';
 
+CREATE FUNCTION dbt_pgstream_internal.capture() RETURNS trigger
+AS 'MODULE_PATHNAME', 'pgs_capture' LANGUAGE C;
+COMMENT ON FUNCTION dbt_pgstream_internal.capture() IS 'Trigger of sources: leaves a change mark.';
+
+CREATE FUNCTION dbt_pgstream_internal.maintain_capture() RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgs_maintain_capture' LANGUAGE C;
+REVOKE ALL ON FUNCTION dbt_pgstream_internal.maintain_capture() FROM PUBLIC;
+COMMENT ON FUNCTION dbt_pgstream_internal.maintain_capture() IS
+'What the scheduler does from time to time: one step of attaching and detaching capture triggers, or of removing old marks. True: a trigger came or went, so there may be more to do.';
+
+CREATE FUNCTION dbt_pgstream_internal.on_define() RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'pgs_on_define' LANGUAGE C;
+COMMENT ON FUNCTION dbt_pgstream_internal.on_define() IS 'Leaves a change mark for everything where a function or type may mean something else now.';
+
 CREATE FUNCTION dbt_pgstream_internal.on_sql_drop() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgs_on_sql_drop' LANGUAGE C;
 COMMENT ON FUNCTION dbt_pgstream_internal.on_sql_drop() IS 'Cleans up after dropped stream tables; notes dropped sources.';
@@ -83,9 +111,16 @@ COMMENT ON FUNCTION dbt_pgstream_internal.on_alter() IS 'Keeps the columns of st
 CREATE EVENT TRIGGER dbt_pgstream_drop ON sql_drop EXECUTE FUNCTION dbt_pgstream_internal.on_sql_drop();
 CREATE EVENT TRIGGER dbt_pgstream_alter ON ddl_command_end WHEN TAG IN ('ALTER TABLE')
     EXECUTE FUNCTION dbt_pgstream_internal.on_alter();
+CREATE EVENT TRIGGER dbt_pgstream_define ON ddl_command_end WHEN TAG IN (
+    'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE', 'ALTER AGGREGATE', 'CREATE OPERATOR', 'ALTER OPERATOR',
+    'CREATE CAST', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER COLLATION', 'ALTER EXTENSION', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY',
+    'ALTER TEXT SEARCH CONFIGURATION', 'ALTER TEXT SEARCH DICTIONARY', 'REVOKE', 'DROP OWNED')
+    EXECUTE FUNCTION dbt_pgstream_internal.on_define();
 -- also under session_replication_role = replica: a drop is a drop
 ALTER EVENT TRIGGER dbt_pgstream_drop ENABLE ALWAYS;
 ALTER EVENT TRIGGER dbt_pgstream_alter ENABLE ALWAYS;
+ALTER EVENT TRIGGER dbt_pgstream_define ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER dbt_pgstream_define IS 'Leaves a change mark for everything where a function or type may mean something else now.';
 COMMENT ON EVENT TRIGGER dbt_pgstream_drop IS 'Cleans up after dropped stream tables; notes dropped sources.';
 COMMENT ON EVENT TRIGGER dbt_pgstream_alter IS 'Keeps the columns of stream tables, and follows a change of owner.';
 
@@ -137,7 +172,10 @@ SELECT s.pgs_id, d.refobjid AS source_relid,
             ELSE CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATVIEW' WHEN 'f' THEN 'FOREIGN_TABLE' ELSE 'TABLE' END
        END AS source_type,
        pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.attname IS NOT NULL) AS columns_used,
-       'NONE'::text AS cdc_mode, NULL::text AS slot_name
+       CASE WHEN u.relid IS NOT NULL THEN 'ENGINE'
+            WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = d.refobjid
+                         AND t.tgfoid = 'dbt_pgstream_internal.capture'::regproc AND t.tgenabled = 'A') THEN 'TRIGGER'
+            ELSE 'NONE' END AS cdc_mode, NULL::text AS slot_name
 FROM dbt_pgstream_internal.stream s
 JOIN pg_catalog.pg_rewrite r ON r.ev_class = s.viewid
 JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
@@ -147,7 +185,7 @@ LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.
 LEFT JOIN dbt_pgstream_internal.stream u ON u.relid = d.refobjid
 GROUP BY s.pgs_id, d.refobjid, u.relid, c.relkind;
 COMMENT ON VIEW dbt_pgstream.pgs_dependencies IS
-'What each stream table reads, upstream views expanded: from the server''s own dependencies. cdc_mode NONE: no changes are captured, a refresh computes the whole query.';
+'What each stream table reads, upstream views expanded: from the server''s own dependencies. cdc_mode TRIGGER, ENGINE: a refresh knows whether the source has changed; NONE: it computes the query to see.';
 
 CREATE VIEW dbt_pgstream.pgs_refresh_history AS
 SELECT h.refresh_id, h.pgs_id, s.relid::oid AS pgs_relid, h.start_time, h.end_time, h.action, h.status,
@@ -181,10 +219,10 @@ COMMENT ON VIEW dbt_pgstream.pg_stat_stream_tables IS
 'State of every stream table of every engine. stale: not populated, failing, without its source, or due for more than 10 seconds; a manual one is never stale by time alone.';
 
 CREATE VIEW dbt_pgstream_internal.source_health AS
-SELECT d.source_relid::regclass::text AS source_table, 'NONE'::text AS cdc_mode, NULL::text AS slot_name,
+SELECT d.source_relid::regclass::text AS source_table, d.cdc_mode, NULL::text AS slot_name,
        NULL::bigint AS lag_bytes, NULL::text AS confirmed_lsn, NULL::bigint AS pending_rows,
        CASE WHEN c.relpersistence = 'u' THEN 'unlogged: emptied by a crash, and its stream tables follow' END AS alert
-FROM (SELECT DISTINCT source_relid FROM dbt_pgstream.pgs_dependencies) d
+FROM (SELECT DISTINCT source_relid, cdc_mode FROM dbt_pgstream.pgs_dependencies) d
 JOIN pg_catalog.pg_class c ON c.oid = d.source_relid
 UNION ALL
 SELECT pg_catalog.regexp_replace(s.last_error, '^(?:table column|materialized view|foreign table|[a-z]+) (.*) was dropped$', '\1'), 'NONE', NULL, NULL, NULL, NULL,

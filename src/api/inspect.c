@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "capture/capture.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -24,6 +25,7 @@ PG_FUNCTION_INFO_V1(pgs_schedule_times);
 PG_FUNCTION_INFO_V1(pgs_next_run);
 PG_FUNCTION_INFO_V1(pgs_relations_read);
 PG_FUNCTION_INFO_V1(pgs_scheduler_running);
+PG_FUNCTION_INFO_V1(pgs_maintain_capture);
 
 static PgsName *
 name_arg(FunctionCallInfo fcinfo)
@@ -84,7 +86,9 @@ pgs_check_query(PG_FUNCTION_ARGS)
 	PgsReason	whole = {
 		.block = "query",
 		.rule = "full",
-		.reason = "every refresh computes the query and writes only the rows that differ",
+		.reason = def->data_only ?
+		"a refresh computes the query if a source has changed, and writes only the rows that differ" :
+		"every refresh computes the query and writes only the rows that differ",
 		.hint = def->key ? NULL : "No key is selected: a changed row is deleted and inserted, not updated in place."
 	};
 	ListCell   *lc;
@@ -203,6 +207,13 @@ pgs_relations_read(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
 	}
 	return (Datum) 0;
+}
+
+/* maintain_capture() returns boolean: whether a trigger came or went, so that another call may find more to do */
+Datum
+pgs_maintain_capture(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(pgs_capture_maintain());
 }
 
 /* scheduler_running() returns boolean */

@@ -47,13 +47,17 @@ typedef struct PgsStream
 	double		total_ms;
 	char	   *last_action;
 	TimestampTz created_at;
+	bool		data_only;			/* the result depends on the rows of the sources alone */
+	Datum		frontier;			/* pg_snapshot of the last refresh, if its sources were captured; 0: none */
+	int64		frontier_cid;		/* and its command id, within refresh_xid */
+	char	   *frontier_home;		/* where it was taken; see capture/frontier.c */
 } PgsStream;
 
 /* relids.c */
 typedef enum PgsCatalog
 {
 	PGS_CATALOG_STREAM, PGS_CATALOG_STREAM_PKEY, PGS_CATALOG_STREAM_RELID, PGS_CATALOG_STREAM_ID_SEQ,
-	PGS_CATALOG_HISTORY, PGS_CATALOG_HISTORY_TIME, PGS_CATALOG_HISTORY_ID_SEQ, PGS_CATALOG_COUNT
+	PGS_CATALOG_HISTORY, PGS_CATALOG_HISTORY_TIME, PGS_CATALOG_HISTORY_ID_SEQ, PGS_CATALOG_CHANGE, PGS_CATALOG_COUNT
 } PgsCatalog;
 extern Oid	pgs_catalog_relid(PgsCatalog which);
 extern bool pgs_catalog_lock(bool wait);

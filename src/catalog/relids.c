@@ -22,6 +22,7 @@ static const char *const names[PGS_CATALOG_COUNT] = {
 	[PGS_CATALOG_HISTORY] = "history",
 	[PGS_CATALOG_HISTORY_TIME] = "history_stream_time",
 	[PGS_CATALOG_HISTORY_ID_SEQ] = "history_refresh_id_seq",
+	[PGS_CATALOG_CHANGE] = "change",
 };
 
 static Oid	relids[PGS_CATALOG_COUNT];

@@ -32,7 +32,8 @@ enum
 	Anum_pgs_id = 1, Anum_relid, Anum_viewid, Anum_user_query, Anum_query_sql, Anum_schedule, Anum_mode, Anum_status,
 	Anum_populated, Anum_last_refresh_at, Anum_refresh_xid, Anum_errors, Anum_last_error, Anum_retry_at,
 	Anum_settings, Anum_key, Anum_total_refreshes, Anum_rows_inserted, Anum_rows_updated, Anum_rows_deleted,
-	Anum_total_ms, Anum_last_action, Anum_created_at, Natts_stream = Anum_created_at
+	Anum_total_ms, Anum_last_action, Anum_created_at, Anum_data_only, Anum_frontier, Anum_frontier_cid,
+	Anum_frontier_home, Natts_stream = Anum_frontier_home
 };
 
 static const char *const mode_names[] = {"DIFFERENTIAL", "FULL", "AUTO", "IMMEDIATE"};
@@ -130,6 +131,10 @@ stream_from_tuple(HeapTuple tuple, TupleDesc desc)
 	s->total_ms = DatumGetFloat8(VAL(total_ms));
 	s->last_action = text_or_null(VAL(last_action), NUL(last_action));
 	s->created_at = DatumGetTimestampTz(VAL(created_at));
+	s->data_only = DatumGetBool(VAL(data_only));
+	s->frontier = NUL(frontier) ? (Datum) 0 : PointerGetDatum(PG_DETOAST_DATUM_COPY(VAL(frontier)));
+	s->frontier_cid = DatumGetInt64(VAL(frontier_cid));
+	s->frontier_home = text_or_null(VAL(frontier_home), NUL(frontier_home));
 	return s;
 }
 
@@ -179,6 +184,11 @@ stream_to_tuple(const PgsStream *s, TupleDesc desc)
 	VAL(total_ms) = Float8GetDatum(s->total_ms);
 	SET_TEXT(last_action, s->last_action);
 	VAL(created_at) = TimestampTzGetDatum(s->created_at);
+	VAL(data_only) = BoolGetDatum(s->data_only);
+	VAL(frontier) = s->frontier;
+	NUL(frontier) = s->frontier == (Datum) 0;
+	VAL(frontier_cid) = Int64GetDatum(s->frontier_cid);
+	SET_TEXT(frontier_home, s->frontier_home);
 	return heap_form_tuple(desc, v, null);
 }
 

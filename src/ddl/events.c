@@ -7,6 +7,8 @@
  *   ALTER TABLE ... OWNER              the view follows, as it is read with its owner's rights
  *   ALTER TABLE ... ADD/DROP COLUMN    refused on a stream table, whose columns are its query's
  *
+ *   a function or type defined anew    a mark for everything: results may differ though no row does
+ *
  * Renames and changes of schema need nothing: everything is known by OID.  These run for every role, whatever it may
  * do to our catalogs, so they touch them directly, not through SQL.
  */
@@ -14,6 +16,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "commands/event_trigger.h"
@@ -32,6 +35,7 @@
 
 PG_FUNCTION_INFO_V1(pgs_on_sql_drop);
 PG_FUNCTION_INFO_V1(pgs_on_alter);
+PG_FUNCTION_INFO_V1(pgs_on_define);
 
 static void
 require_event_trigger(FunctionCallInfo fcinfo)
@@ -224,6 +228,31 @@ refuse_other_columns(Relation rel, Oid viewid)
 }
 
 /*
+ * A trigger switched off and on again, columns computed anew, a tree of partitions: whatever ALTER TABLE did, marks of
+ * rows need not tell of it.
+ */
+static void
+note_altered(Oid relid, bool is_stream)
+{
+	bool		enabled;
+
+	if (is_stream || (get_rel_relkind(relid) == RELKIND_RELATION && pgs_capture_has_trigger(relid, &enabled)))
+		pgs_capture_mark(relid, PGS_MARK_DDL);
+}
+
+/*
+ * Event trigger on ddl_command_end of whatever may change the meaning of a query without changing a row.
+ */
+Datum
+pgs_on_define(PG_FUNCTION_ARGS)
+{
+	require_event_trigger(fcinfo);
+	if (pgs_catalog_exists())
+		pgs_capture_mark(InvalidOid, PGS_MARK_DDL);
+	PG_RETURN_NULL();
+}
+
+/*
  * Event trigger on ddl_command_end of ALTER TABLE.
  */
 Datum
@@ -244,6 +273,8 @@ pgs_on_alter(PG_FUNCTION_ARGS)
 	{
 		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), true);
 		Relation	rel;
+
+		note_altered(lfirst_oid(lc), stream != NULL);
 
 		if (!stream || !OidIsValid(stream->viewid))
 			continue;

@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
@@ -170,10 +171,13 @@ static void
 explain_blocks(const PgsStream *stream, Tuplestorestate *store, TupleDesc desc)
 {
 	PgsDefinition *def = pgs_query_define(pgs_query_view_sql(stream->viewid), pgs_define_owner(stream->relid));
+	const char *obstacle = pgs_capture_obstacle(stream, pgs_query_sources(stream->viewid));
 	ListCell   *lc;
 
 	pgs_put_property(store, desc, "rule",
-					 "full: every refresh computes the query and writes only the rows that differ");
+					 "full: a refresh computes the query and writes only the rows that differ");
+	pgs_put_property(store, desc, "capture", obstacle ? psprintf("none: %s", obstacle) :
+					 "a refresh is skipped while no source has changed");
 	foreach(lc, def->reasons)
 	{
 		PgsReason  *r = lfirst(lc);

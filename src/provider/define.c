@@ -10,6 +10,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -172,6 +173,7 @@ pgs_define_create(PgsName *name, const PgsOptions *options)
 	stream->user_query = def->user_query;
 	stream->query_sql = def->sql;
 	stream->key = def->key;
+	stream->data_only = def->data_only;
 	stream->status = PGS_STATUS_INITIALIZING;
 	stream->settings = current_settings();
 	stream->created_at = GetCurrentTimestamp();
@@ -249,6 +251,8 @@ pgs_define_replace(PgsStream *stream, const PgsDefinition *def)
 	stream->user_query = def->user_query;
 	stream->query_sql = def->sql;
 	stream->key = def->key;
+	stream->data_only = def->data_only;
+	pgs_capture_set_frontier(stream, (Datum) 0, 0);
 	stream->settings = current_settings();
 	if (stream->status == PGS_STATUS_ERROR || stream->status == PGS_STATUS_SUSPENDED)
 		stream->status = PGS_STATUS_ACTIVE;
@@ -343,5 +347,7 @@ pgs_define_repair(PgsStream *stream)
 		stream->status = PGS_STATUS_ACTIVE;
 	stream->errors = 0;
 	stream->retry_at = 0;
+	/* whatever went wrong, marks may not tell: compute */
+	pgs_capture_set_frontier(stream, (Datum) 0, 0);
 	pgs_stream_store(stream);
 }

@@ -255,10 +255,11 @@ check_output(Query *query, CheckContext *context)
 /*
  * Judge an expanded query.
  *
- * Returns a list of PgsReason, refusals first by their place in the walk.
+ * Returns a list of PgsReason, refusals first by their place in the walk.  "data_only" tells whether the result can change
+ * while no source does: stable functions may read tables, settings and clocks of their own.
  */
 List *
-pgs_query_check(Query *query)
+pgs_query_check(Query *query, bool *data_only)
 {
 	CheckContext context = {0};
 	ListCell   *lc;
@@ -274,6 +275,7 @@ pgs_query_check(Query *query)
 			psprintf("%s is stable, not immutable: its result can change while no source does",
 					 strVal(lfirst(lc))),
 			"Rows follow it at each refresh, not between two.");
+	*data_only = context.stable_names == NIL && context.volatile_names == NIL;
 	return context.reasons;
 }
 

@@ -27,6 +27,7 @@ typedef struct PgsDefinition
 	char	   *sql;			/* deparsed with every name qualified */
 	List	   *key;			/* of int: output columns that identify a row, or NIL */
 	List	   *reasons;		/* of PgsReason */
+	bool		data_only;		/* the result depends on the rows of the sources alone */
 } PgsDefinition;
 
 /* parse.c */
@@ -37,7 +38,7 @@ extern Query *pgs_query_parse(const char *text);
 extern void pgs_query_expand_views(Query *query, Oid owner);
 
 /* check.c */
-extern List *pgs_query_check(Query *query);
+extern List *pgs_query_check(Query *query, bool *data_only);
 extern void pgs_query_refuse(const List *reasons);
 
 /* key.c */

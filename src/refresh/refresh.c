@@ -19,6 +19,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "miscadmin.h"
@@ -27,6 +28,7 @@
 #include "refresh/refresh_internal.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -124,15 +126,13 @@ refuse_old_snapshot(const PgsStream *stream, Snapshot snapshot)
 				 errhint("Retry the transaction, or use READ COMMITTED.")));
 }
 
-/* Bring one table up to date under the active snapshot. */
+/* Compute what differs under the active snapshot, and write it. */
 static void
-refresh_table(const PgsStream *stream, PgsRefreshResult *result)
+compute_table(const PgsStream *stream, PgsRefreshResult *result)
 {
 	Relation	rel;
 	PgsIdentity saved;
 
-	refuse_without_query(stream);
-	refuse_old_snapshot(stream, GetActiveSnapshot());
 	rel = table_open(stream->relid, RowExclusiveLock);
 	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
 	if (pgs_load_possible(rel))
@@ -152,14 +152,36 @@ refresh_table(const PgsStream *stream, PgsRefreshResult *result)
 	}
 	pgs_identity_restore(&saved);
 	table_close(rel, NoLock);
+	if (strcmp(result->action, "NO_DATA") != 0)
+		pgs_capture_mark(stream->relid, PGS_MARK_ROWS);
 	/* what reads from this table comes next, and must see it */
 	CommandCounterIncrement();
 	UpdateActiveSnapshotCommandId();
 }
 
+/* Bring one table up to date; "captured": marks tell of every change of its sources, since before the snapshot. */
+static void
+refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
+{
+	refuse_without_query(stream);
+	refuse_old_snapshot(stream, GetActiveSnapshot());
+	if (captured)
+	{
+		result->frontier = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
+		result->frontier_cid = GetActiveSnapshot()->curcid;
+		/* marks of upstreams that this very refresh wrote count, so read them now */
+		if (pgs_capture_unchanged(stream, pgs_query_sources(stream->viewid), pgs_capture_read_marks()))
+		{
+			result->action = "NO_DATA";
+			return;
+		}
+	}
+	compute_table(stream, result);
+}
+
 /* The same inside a subtransaction, an error being a part of the result. */
 static void
-try_refresh_table(const PgsStream *stream, PgsRefreshResult *result)
+try_refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -168,7 +190,7 @@ try_refresh_table(const PgsStream *stream, PgsRefreshResult *result)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		refresh_table(stream, result);
+		refresh_table(stream, captured, result);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -204,6 +226,7 @@ record_success(PgsRefreshResult *result, const char *initiated_by)
 	stream->populated = true;
 	stream->last_refresh_at = result->as_of;
 	stream->refresh_xid = GetTopFullTransactionId();
+	pgs_capture_set_frontier(stream, result->frontier, result->frontier_cid);
 	stream->errors = 0;
 	stream->last_error = NULL;
 	stream->retry_at = 0;
@@ -263,9 +286,12 @@ compare_ids(const ListCell *a, const ListCell *b)
 	return (x > y) - (x < y);
 }
 
-/* Lock a group; returns the relids that are ours now (all of them, if we wait), in no order. */
+/*
+ * Lock a group; returns the relids that are ours now (all of them, if we wait), in no order.  "captured" are those whose
+ * sources all leave marks: to be known before the snapshot is taken, or a writer between the two would be missed.
+ */
 static List *
-lock_group(List *relids, PgsWait wait, bool missing_ok)
+lock_group(List *relids, PgsWait wait, bool missing_ok, List **captured)
 {
 	List	   *streams = NIL;
 	List	   *locked = NIL;
@@ -292,8 +318,15 @@ lock_group(List *relids, PgsWait wait, bool missing_ok)
 	{
 		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), missing_ok);
 
-		if (stream && lock_relations(stream, wait))
-			locked = lappend_oid(locked, stream->relid);
+		if (!stream || !lock_relations(stream, wait))
+			continue;
+		/* while we waited, it or a source may have gone */
+		stream = pgs_stream_get(lfirst_oid(lc), missing_ok);
+		if (!stream)
+			continue;
+		locked = lappend_oid(locked, stream->relid);
+		if (OidIsValid(stream->viewid) && !pgs_capture_obstacle(stream, pgs_query_sources(stream->viewid)))
+			*captured = lappend_oid(*captured, stream->relid);
 	}
 	return locked;
 }
@@ -309,18 +342,20 @@ pgs_refresh_group(List *relids, PgsWait wait, bool catch_errors, const char *ini
 {
 	List	   *results = NIL;
 	List	   *locked;
+	List	   *captured = NIL;
 	TimestampTz as_of;
 	ListCell   *lc;
 
 	if (!pgs_catalog_lock(wait == PGS_WAIT))
 		return NIL;
 	/* of several tables, one that was dropped meanwhile is just not there any more */
-	locked = lock_group(relids, wait, catch_errors);
+	locked = lock_group(relids, wait, catch_errors, &captured);
 
 	/* our own earlier writes of this transaction belong to the state that is computed */
 	CommandCounterIncrement();
 	AcceptInvalidationMessages();
 	PushCopiedSnapshot(GetTransactionSnapshot());
+	pgs_capture_new_frontier();
 	/* a snapshot kept by the isolation level is as old as its transaction */
 	as_of = IsolationUsesXactSnapshot() ? GetCurrentTransactionStartTimestamp() : GetCurrentTimestamp();
 	foreach(lc, relids)
@@ -338,9 +373,9 @@ pgs_refresh_group(List *relids, PgsWait wait, bool catch_errors, const char *ini
 		result->start = GetCurrentTimestamp();
 		result->as_of = as_of;
 		if (catch_errors)
-			try_refresh_table(stream, result);
+			try_refresh_table(stream, list_member_oid(captured, stream->relid), result);
 		else
-			refresh_table(stream, result);
+			refresh_table(stream, list_member_oid(captured, stream->relid), result);
 		results = lappend(results, result);
 	}
 	PopActiveSnapshot();

@@ -24,6 +24,8 @@ typedef struct PgsRefreshResult
 	TimestampTz as_of;			/* of the snapshot */
 	const char *action;			/* INITIAL, FULL, or NO_DATA where nothing differed */
 	PgsRowCounts rows;
+	Datum		frontier;			/* pg_snapshot, 0 where the sources were not captured */
+	int64		frontier_cid;
 	ErrorData  *error;			/* NULL: success */
 } PgsRefreshResult;
 

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "module.h"
@@ -38,6 +39,8 @@
 #define LOCKED_SLEEP_MS 200
 /* how long a scheduler with nothing to do waits for the transaction that started it, or for the next */
 #define LINGER_MS 5000
+/* triggers and marks are looked after no more often than this */
+#define MAINTAIN_MS 500
 #define NOTHING_TO_DO (-1)
 #define RESTART_SECONDS 5
 
@@ -252,6 +255,34 @@ failed_step(MemoryContext context)
 	return error;
 }
 
+/* Attach triggers, remove old marks: each step in a transaction of its own, and all of it now and then only. */
+static void
+maintain(MemoryContext context)
+{
+	static TimestampTz last = 0;
+	volatile bool more = true;
+
+	if (!TimestampDifferenceExceeds(last, GetCurrentTimestamp(), MAINTAIN_MS))
+		return;
+	PG_TRY();
+	{
+		while (more)
+		{
+			begin_transaction();
+			more = pgs_catalog_exists() && pgs_capture_maintain();
+			commit_transaction();
+			leave_if_asked();
+		}
+	}
+	PG_CATCH();
+	{
+		(void) failed_step(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	last = GetCurrentTimestamp();
+}
+
 static void
 record_failure(List *group, TimestampTz start, ErrorData *error, MemoryContext context)
 {
@@ -326,7 +357,10 @@ work_once(bool helper, MemoryContext context)
 	if (!found.installed || (found.groups == NIL && found.next == DT_NOEND))
 		return NOTHING_TO_DO;
 	if (!helper)
+	{
+		maintain(context);
 		call_helpers(list_length(found.groups));
+	}
 	foreach(lc, found.groups)
 	{
 		leave_if_asked();

@@ -114,8 +114,39 @@ def test_four_writers_and_the_scheduler(make_cluster):
         c.until("SELECT total_refreshes > 60 FROM dbt_pgstream.pg_stat_stream_tables WHERE pgs_name = 'groups'", True)
     finally:
         writers.join()
+    assert c.value("SELECT cdc_mode FROM dbt_pgstream.pgs_dependencies WHERE source_relid = 'src'::regclass") == "TRIGGER"
+    # the scheduler alone, by its marks: nothing was missed
+    c("SELECT dbt_pgstream.alter_stream_table(n, status => 'PAUSED') FROM unnest(ARRAY['rows', 'groups']) n")
+    c("SELECT dbt_pgstream.refresh_stream_table(n) FROM unnest(ARRAY['rows', 'groups']) n")
+    assert c.right("rows") and c.right("groups")
     check(c)
     assert c.value("SELECT count(*) FROM dbt_pgstream_internal.history WHERE status <> 'COMPLETED'") == 0
+
+
+def test_restore_with_changes_pending(make_cluster):
+    """A frontier means nothing in a restored database: what had changed before the dump, and was not refreshed, is found."""
+    c = make_cluster(preload=False, settings=["dbt_pgstream.scheduler = off"])
+    c("CREATE EXTENSION dbt_pgstream; CREATE TABLE src (id int); INSERT INTO src VALUES (1)")
+    c("SELECT dbt_pgstream.create_stream_table('st', 'SELECT id FROM src', '1d')")
+    assert c.value("SELECT dbt_pgstream_internal.maintain_capture()")
+    c("SELECT dbt_pgstream.refresh_stream_table('st')")
+    assert c.value("SELECT frontier IS NOT NULL FROM dbt_pgstream_internal.stream")
+    c("INSERT INTO src VALUES (2)")
+    dump = as_server(f"{BIN}/pg_dump", "-h", str(c.dir), "-p", "5432", "-U", "postgres", "postgres").stdout
+    other = make_cluster(preload=False, settings=["dbt_pgstream.scheduler = off"])
+    other("SELECT txid_current() FROM generate_series(1, 10)")
+    # into another cluster, and into another database of the same
+    c("CREATE DATABASE copy")
+    for cluster, db in ((other, "postgres"), (c, "copy")):
+        subprocess.run([f"{BIN}/psql", "-qX", "-h", str(cluster.dir), "-p", "5432", "-U", "postgres", "-d", db], input=dump, text=True, check=True, capture_output=True)
+        assert cluster.value("SELECT count(*) FROM st", db) == 1
+        cluster("SELECT dbt_pgstream.refresh_stream_table('st')", db)
+        assert cluster.value("SELECT count(*) FROM st", db) == 2 and cluster.right("st", db)
+        cluster("INSERT INTO src VALUES (3)", db)
+        cluster("SELECT dbt_pgstream.refresh_stream_table('st')", db)
+        assert cluster.right("st", db)
+        cluster("SELECT dbt_pgstream.refresh_stream_table('st')", db)
+        assert cluster.right("st", db)
 
 
 def test_standby_and_promotion(make_cluster):

@@ -123,6 +123,26 @@ def test_drop_extension_while_the_scheduler_works(make_cluster):
     assert "deadlock" not in c.log() and "PANIC" not in c.log()
 
 
+def test_idle_rounds_compute_nothing(make_cluster):
+    """Capture triggers are attached by the scheduler; from then on a round without changes leaves the query alone."""
+    c = make_cluster()
+    prepare(c)
+    c("CREATE SEQUENCE calls; CREATE FUNCTION tick(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN PERFORM nextval('public.calls'); RETURN $1; END$$")
+    c("SELECT dbt_pgstream.create_stream_table('st', 'SELECT tick(id) AS id, v FROM src', '50ms')")
+    c.until("SELECT cdc_mode FROM dbt_pgstream.pgs_dependencies", "TRIGGER")
+    rounds = "SELECT total_refreshes FROM dbt_pgstream.pg_stat_stream_tables"
+    c.until(f"SELECT ({rounds}) > {c.value(rounds) + 3}", True)     # one more with the trigger there
+    before = c.value("SELECT last_value FROM calls")
+    c.until(f"SELECT ({rounds}) > {c.value(rounds) + 10}", True)
+    assert c.value("SELECT last_value FROM calls") == before
+    c("INSERT INTO src VALUES (50, 50)")
+    c.until("SELECT count(*) FROM st WHERE id = 50", 1)
+    assert c.value("SELECT last_value FROM calls") > before
+    # the last stream table on it goes: so does the trigger
+    c("CREATE TABLE src2 (id int); SELECT dbt_pgstream.create_stream_table('other', 'SELECT id FROM src2', '50ms'); DROP TABLE st")
+    c.until("SELECT array_agg(tgrelid::regclass::text) FROM pg_trigger WHERE tgname = 'pgstream_capture'", ["src2"])
+
+
 def test_history_is_pruned_and_idle_rounds_are_not_kept(make_cluster):
     c = make_cluster(settings=["dbt_pgstream.history_retention = 0"])
     prepare(c)

@@ -1,0 +1,174 @@
+-- a refresh is skipped while nothing that it reads has changed, and never otherwise
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE SCHEMA c;
+SET search_path = c, public;
+-- what the scheduler does, without it (it is off here)
+CREATE FUNCTION attach() RETURNS void LANGUAGE plpgsql AS $$BEGIN WHILE dbt_pgstream_internal.maintain_capture() LOOP END LOOP; END$$;
+-- whether a refresh computed the query: a function in it leaves a trace (of each row, so none of an empty table)
+CREATE SEQUENCE computed;
+CREATE FUNCTION tick(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN PERFORM nextval('c.computed'); RETURN $1; END$$;
+CREATE FUNCTION was_computed() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE yes boolean := (SELECT is_called FROM c.computed);
+BEGIN PERFORM setval('c.computed', 1, false); RETURN yes; END$$;
+CREATE FUNCTION go(st text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE computed boolean;
+BEGIN
+    PERFORM was_computed();
+    PERFORM dbt_pgstream.refresh_stream_table(st);
+    computed := was_computed();
+    RETURN CASE WHEN computed THEN 'computed, ' ELSE 'skipped, ' END || oracle.check(st::regclass);
+END$$;
+
+CREATE TABLE src (id int PRIMARY KEY, v int);
+INSERT INTO src VALUES (1, 1), (2, 2);
+SELECT dbt_pgstream.create_stream_table('st', 'SELECT tick(id) AS id, v FROM src', '1d');
+SELECT dbt_pgstream.create_stream_table('st2', 'SELECT tick(1) AS one, sum(v) AS s FROM st', '1d');
+SELECT dbt_pgstream.create_stream_table('manual', 'SELECT tick(id) AS id FROM src', NULL);
+SELECT go('st'), go('st');			-- no trigger yet: computed each time
+SELECT value FROM dbt_pgstream.explain_st('st') WHERE property = 'capture';
+SELECT attach();
+SELECT tgrelid::regclass, tgenabled FROM pg_trigger WHERE tgname = 'pgstream_capture';
+SELECT value FROM dbt_pgstream.explain_st('st') WHERE property = 'capture';
+SELECT s.pgs_name, source_relid::regclass, cdc_mode FROM dbt_pgstream.pgs_dependencies JOIN dbt_pgstream.pgs_stream_tables s USING (pgs_id) ORDER BY 1, 2;
+SELECT go('st');				-- the first with the trigger there: takes the frontier
+SELECT go('st');
+SELECT go('st2'), go('st2');
+-- every way to write
+INSERT INTO src VALUES (3, 3);
+SELECT go('st'), go('st');
+SELECT go('st2'), go('st2');
+UPDATE src SET v = v + 1 WHERE id = 3;
+SELECT go('st'), go('st');
+DELETE FROM src WHERE id = 3;
+SELECT go('st'), go('st');
+TRUNCATE src;
+SELECT go('st'), go('st');
+COPY src FROM stdin;
+1	1
+2	2
+\.
+SELECT go('st'), go('st');
+MERGE INTO src USING (VALUES (2, 20), (5, 50)) x (id, v) ON x.id = src.id WHEN MATCHED THEN UPDATE SET v = x.v WHEN NOT MATCHED THEN INSERT VALUES (x.id, x.v);
+SELECT go('st'), go('st');
+INSERT INTO src VALUES (5, 51) ON CONFLICT (id) DO UPDATE SET v = excluded.v;
+SELECT go('st'), go('st');
+WITH d AS (DELETE FROM src WHERE id = 5 RETURNING id) SELECT count(*) FROM d;
+SELECT go('st'), go('st');
+SET session_replication_role = replica;
+INSERT INTO src VALUES (6, 6);
+RESET session_replication_role;
+SELECT go('st'), go('st');
+CREATE TABLE parent (id int PRIMARY KEY);
+INSERT INTO parent VALUES (1), (2), (6), (7);
+ALTER TABLE src ADD FOREIGN KEY (id) REFERENCES parent ON DELETE CASCADE ON UPDATE CASCADE;
+SELECT go('st'), go('st');
+DELETE FROM parent WHERE id = 6;
+SELECT go('st'), go('st');
+UPDATE parent SET id = 3 WHERE id = 2;
+SELECT go('st'), go('st');
+-- in one transaction: before and after, savepoints
+BEGIN;
+INSERT INTO src VALUES (7, 7);
+SELECT go('st'), go('st');
+UPDATE src SET v = 70 WHERE id = 7;
+SELECT go('st'), go('st');
+SAVEPOINT s;
+UPDATE src SET v = 71 WHERE id = 7;
+SELECT go('st');
+ROLLBACK TO s;
+SELECT go('st');
+SAVEPOINT s2;
+UPDATE src SET v = 72 WHERE id = 7;
+RELEASE s2;
+COMMIT;
+SELECT go('st'), go('st');
+BEGIN; UPDATE src SET v = 73 WHERE id = 7; ROLLBACK;
+SELECT go('st');
+-- a refresh in the middle of a statement that writes
+CREATE FUNCTION in_the_middle(int) RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM dbt_pgstream.refresh_stream_table('c.st'); RETURN $1; END$$;
+INSERT INTO parent VALUES (8), (9);
+INSERT INTO src SELECT in_the_middle(i), i FROM generate_series(8, 9) i;
+SELECT go('st'), go('st');
+-- DDL
+ALTER TABLE src DISABLE TRIGGER pgstream_capture;
+SELECT value FROM dbt_pgstream.explain_st('st') WHERE property = 'capture';
+UPDATE src SET v = 80 WHERE id = 8;
+SELECT go('st');
+UPDATE src SET v = 81 WHERE id = 8;
+ALTER TABLE src ENABLE ALWAYS TRIGGER pgstream_capture;
+SELECT go('st'), go('st');
+DROP TRIGGER pgstream_capture ON src;
+UPDATE src SET v = 82 WHERE id = 8;
+SELECT go('st'), go('st');
+UPDATE src SET v = 83 WHERE id = 8;
+SELECT attach();
+SELECT go('st'), go('st');
+VACUUM FULL src;
+SELECT go('st');
+ALTER TABLE src ADD COLUMN extra int DEFAULT 7;
+SELECT go('st'), go('st');
+CREATE TABLE kid () INHERITS (src);
+INSERT INTO kid VALUES (90, 90);
+SELECT value FROM dbt_pgstream.explain_st('st') WHERE property = 'capture';
+SELECT go('st');
+INSERT INTO kid VALUES (91, 91);
+SELECT go('st');
+DROP TABLE kid;
+ANALYZE src;
+SELECT go('st'), go('st');
+-- a function or a type that means something else
+CREATE FUNCTION f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE TABLE moods (m mood);
+INSERT INTO moods VALUES ('sad');
+SELECT dbt_pgstream.create_stream_table('uses_f', 'SELECT tick(f(id)) AS x FROM parent', '1d');
+SELECT dbt_pgstream.create_stream_table('uses_mood', 'SELECT tick(1) AS one, m, m::text AS t FROM moods', '1d');
+SELECT dbt_pgstream.create_stream_table('plain_mood', 'SELECT tick(1) AS one, m FROM moods', '1d');
+SELECT attach();
+SELECT go('uses_f'), go('uses_f'), go('plain_mood'), go('plain_mood');
+SELECT go('uses_mood'), go('uses_mood');	-- the text of an enum is only stable
+CREATE OR REPLACE FUNCTION f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+ALTER TYPE mood RENAME VALUE 'sad' TO 'blue';
+SELECT go('uses_f'), go('uses_f'), go('plain_mood'), go('plain_mood');
+SELECT dbt_pgstream.refresh_stream_table('uses_mood');
+SELECT m, t FROM uses_mood;
+-- the stream table itself is not as it was left
+ALTER TABLE st DISABLE TRIGGER pgstream_guard;
+DELETE FROM st;
+SELECT go('st');
+DELETE FROM st;
+ALTER TABLE st ENABLE ALWAYS TRIGGER pgstream_guard;
+SELECT go('st'), go('st');
+SELECT dbt_pgstream.repair_stream_table('st');
+SELECT dbt_pgstream.alter_stream_table('st', 'SELECT tick(id) AS id, v + 1 AS v FROM src');
+SELECT go('st'), oracle.check('st2');
+SELECT go('st2');
+-- what can't be captured is computed
+SELECT dbt_pgstream.create_stream_table('clock', 'SELECT tick(id) AS id, now() AS at FROM src', '1d');
+CREATE TABLE part (id int) PARTITION BY LIST (id);
+CREATE TABLE part1 PARTITION OF part FOR VALUES IN (1);
+CREATE UNLOGGED TABLE unl (id int);
+CREATE MATERIALIZED VIEW mat AS SELECT 1 AS id;
+CREATE TABLE secured (id int);
+ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+SELECT dbt_pgstream.create_stream_table('on_' || t, 'SELECT id FROM ' || t, '1d') FROM unnest(ARRAY['part', 'part1', 'unl', 'mat', 'secured']) t;
+SELECT attach();
+SELECT s.pgs_name, e.value FROM dbt_pgstream.pgs_stream_tables s, LATERAL dbt_pgstream.explain_st(quote_ident(s.pgs_schema) || '.' || quote_ident(pgs_name)) e
+WHERE e.property = 'capture' AND pgs_schema = 'c' ORDER BY 1;
+SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'pgstream_capture' ORDER BY 1;
+-- marks are removed once all have seen them
+DO $$BEGIN FOR i IN 1..2000 LOOP INSERT INTO c.moods SELECT 'glad' WHERE i % 500 = 0; COMMIT; END LOOP; END$$;
+SELECT count(*) > 2000 AS many FROM dbt_pgstream_internal.change;
+SELECT dbt_pgstream.refresh_all();
+SELECT attach();
+SELECT count(*) < 20 AS few FROM dbt_pgstream_internal.change;
+SELECT s.pgs_name, oracle.check(pgs_relid::regclass) FROM dbt_pgstream.pgs_stream_tables s WHERE pgs_name NOT IN ('clock') ORDER BY 1;
+SELECT go('plain_mood');
+INSERT INTO moods VALUES ('blue');
+SELECT go('plain_mood'), go('plain_mood');
+-- a source that nobody wants any more loses its trigger
+DROP TABLE uses_mood, plain_mood;
+SELECT attach();
+SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'pgstream_capture' ORDER BY 1;
+DROP SCHEMA c CASCADE;
