@@ -46,6 +46,22 @@ require_event_trigger(FunctionCallInfo fcinfo)
 				 errmsg("this function can only be called as an event trigger")));
 }
 
+/*
+ * Read what a command did, by SQL.  We run as whoever typed the command, with a search_path of theirs: no operator of ours
+ * may come from it.
+ */
+static List *
+read_pinned(List *(*read) (void))
+{
+	int			level = NewGUCNestLevel();
+	List	   *result;
+
+	pgs_restrict_search_path();
+	result = read();
+	AtEOXact_GUC(false, level);
+	return result;
+}
+
 /* ---- drop ---- */
 
 typedef struct
@@ -53,6 +69,7 @@ typedef struct
 	Oid			relid;
 	char	   *identity;
 	bool		original;		/* named in the command, not dropped by CASCADE */
+	bool		is_query;		/* in the schema of the stored queries */
 } Dropped;
 
 /* Relations that the current command has dropped; and any other object that it named. */
@@ -64,7 +81,8 @@ dropped_objects(void)
 
 	SPI_connect();
 	if (SPI_execute("SELECT CASE WHEN classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0 "
-					"THEN objid ELSE 0 END, object_type || ' ' || object_identity, original "
+					"THEN objid ELSE 0 END, object_type || ' ' || object_identity, original, "
+					"COALESCE(schema_name = '" PGS_INTERNAL_SCHEMA "', false) "
 					"FROM pg_catalog.pg_event_trigger_dropped_objects() "
 					"WHERE original OR classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0",
 					true, 0) != SPI_OK_SELECT)
@@ -80,11 +98,28 @@ dropped_objects(void)
 		dropped->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
 		dropped->identity = SPI_getvalue(tuple, desc, 2);
 		dropped->original = DatumGetBool(SPI_getbinval(tuple, desc, 3, &isnull));
+		dropped->is_query = DatumGetBool(SPI_getbinval(tuple, desc, 4, &isnull));
 		result = lappend(result, dropped);
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
 	return result;
+}
+
+/* Most drops in a database are not our business: tell them cheaply. */
+static bool
+concern_us(const List *objects)
+{
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		Dropped    *dropped = lfirst(lc);
+
+		if (dropped->is_query || (OidIsValid(dropped->relid) && pgs_stream_get(dropped->relid, true)))
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -153,17 +188,14 @@ pgs_on_sql_drop(PG_FUNCTION_ARGS)
 {
 	List	   *objects;
 	ListCell   *lc;
-	int			level;
 
 	require_event_trigger(fcinfo);
 	/* DROP EXTENSION itself may get us here when half of it is gone */
 	if (!pgs_catalog_exists())
 		PG_RETURN_NULL();
-	/* we run as whoever typed the command, with a search_path of theirs: no operator of ours may come from it */
-	level = NewGUCNestLevel();
-	pgs_restrict_search_path();
-	objects = dropped_objects();
-	AtEOXact_GUC(false, level);
+	objects = read_pinned(dropped_objects);
+	if (!concern_us(objects))
+		PG_RETURN_NULL();
 	foreach(lc, pgs_stream_list())
 	{
 		PgsStream  *stream = lfirst(lc);
@@ -258,18 +290,12 @@ pgs_on_define(PG_FUNCTION_ARGS)
 Datum
 pgs_on_alter(PG_FUNCTION_ARGS)
 {
-	List	   *altered;
 	ListCell   *lc;
-	int			level;
 
 	require_event_trigger(fcinfo);
 	if (!pgs_catalog_exists())
 		PG_RETURN_NULL();
-	level = NewGUCNestLevel();
-	pgs_restrict_search_path();
-	altered = altered_relations();
-	AtEOXact_GUC(false, level);
-	foreach(lc, altered)
+	foreach(lc, read_pinned(altered_relations))
 	{
 		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), true);
 		Relation	rel;

@@ -52,26 +52,9 @@ static volatile sig_atomic_t shutdown_requested = false;
 
 static bool wake_at_commit = false;
 
-static void
-set_latches(Oid dboid)
-{
-	for (int i = 0; i < pgs_proc_count(); i++)
-	{
-		PGPROC	   *proc = pgs_proc_at(i);
-		int			pid = proc->pid;
-		const char *type;
-
-		if (pid == 0 || proc->databaseId != dboid)
-			continue;
-		type = GetBackgroundWorkerTypeByPid(pid);
-		if (type && strcmp(type, WORKER_TYPE) == 0)
-			SetLatch(&proc->procLatch);
-	}
-}
-
-/* How many schedulers and helpers a database has. */
-int
-pgs_schedule_workers(Oid dboid)
+/* Count the schedulers and helpers of a database, and wake them if asked to. */
+static int
+visit_workers(Oid dboid, bool wake)
 {
 	int			n = 0;
 
@@ -84,10 +67,20 @@ pgs_schedule_workers(Oid dboid)
 		if (pid == 0 || proc->databaseId != dboid)
 			continue;
 		type = GetBackgroundWorkerTypeByPid(pid);
-		if (type && strcmp(type, WORKER_TYPE) == 0)
-			n++;
+		if (!type || strcmp(type, WORKER_TYPE) != 0)
+			continue;
+		if (wake)
+			SetLatch(&proc->procLatch);
+		n++;
 	}
 	return n;
+}
+
+/* How many schedulers and helpers a database has. */
+int
+pgs_schedule_workers(Oid dboid)
+{
+	return visit_workers(dboid, false);
 }
 
 /*
@@ -106,7 +99,7 @@ at_commit(XactEvent event, void *arg)
 				(void) pgs_schedule_start_worker(MyDatabaseId, false);
 			break;
 		case XACT_EVENT_COMMIT:
-			set_latches(MyDatabaseId);
+			(void) visit_workers(MyDatabaseId, true);
 			wake_at_commit = false;
 			break;
 		case XACT_EVENT_ABORT:

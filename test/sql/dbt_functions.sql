@@ -30,6 +30,6 @@ SELECT DISTINCT table_name, table_type, "stats:status:include" FROM dbt_pgstream
 SELECT count(*) FROM dbt_pgstream.catalog_relations('[]');
 SELECT count(*) FROM dbt_pgstream.catalog_relations('[{"schema": "Fn"}]');
 -- each stat has all four of its columns, and nothing but text, numbers and booleans
-SELECT s.id, count(*), array_agg(DISTINCT p ORDER BY p) FROM pg_proc, unnest(proargnames) a, LATERAL (SELECT split_part(a, ':', 2) AS id, split_part(a, ':', 3) AS p) s
-WHERE oid = 'dbt_pgstream.catalog_relations(jsonb)'::regprocedure AND a LIKE 'stats:%' GROUP BY 1 ORDER BY 1;
+SELECT s.id, count(*), array_agg(DISTINCT p ORDER BY p) FROM pg_attribute, LATERAL (SELECT split_part(attname, ':', 2) AS id, split_part(attname, ':', 3) AS p) s
+WHERE attrelid = 'dbt_pgstream_internal.catalog_row'::regclass AND attname LIKE 'stats:%' GROUP BY 1 ORDER BY 1;
 DROP SCHEMA "Fn" CASCADE;

@@ -27,7 +27,7 @@ def as_server(*command, check=True):
 
 
 class Cluster:
-    def __init__(self, preload=True, settings=(), base_of=None):
+    def __init__(self, preload=True, settings=(), base_of=None, start=True):
         self.dir = Path(tempfile.mkdtemp(prefix="pgstream-t-", dir="/tmp"))
         self.dir.chmod(0o755)
         if ROOT:
@@ -43,7 +43,8 @@ class Cluster:
             lines.append("shared_preload_libraries = 'dbt_pgstream'")
         with open(self.data / "postgresql.conf", "a") as f:
             f.write("\n".join(lines) + "\n")
-        self.start()
+        if start:
+            self.start()
 
     def start(self):
         try:
