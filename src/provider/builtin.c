@@ -94,6 +94,8 @@ repair(const PgsEngine *self, const PgsName *name)
 {
 	pgs_define_require_owner(name->relid);
 	(void) pgs_refresh_lock(name->relid, PGS_WAIT);
+	/* before the row, as in every refresh: DROP ... CASCADE of a source wants the row while it holds the source */
+	(void) pgs_refresh_lock_relations(pgs_stream_get(name->relid, false), PGS_WAIT);
 	pgs_define_repair(pgs_stream_lock(name->relid, false));
 	pgs_refresh_one(name->relid, "MANUAL", NULL);
 	pgs_schedule_wake_on_commit();

@@ -67,8 +67,8 @@ lock_relation(Oid relid, LOCKMODE mode, PgsWait wait)
  * Lock what a refresh reads and writes.  False if a lock is held by DDL and we don't wait: then the table is left for
  * the next time.  A source that is gone by now shows up as a missing view when the catalog row is read again.
  */
-static bool
-lock_relations(const PgsStream *stream, PgsWait wait)
+bool
+pgs_refresh_lock_relations(const PgsStream *stream, PgsWait wait)
 {
 	ListCell   *lc;
 
@@ -318,7 +318,7 @@ lock_group(List *relids, PgsWait wait, bool missing_ok, List **captured)
 	{
 		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), missing_ok);
 
-		if (!stream || !lock_relations(stream, wait))
+		if (!stream || !pgs_refresh_lock_relations(stream, wait))
 			continue;
 		/* while we waited, it or a source may have gone */
 		stream = pgs_stream_get(lfirst_oid(lc), missing_ok);

@@ -37,6 +37,7 @@ typedef enum PgsWait
 
 /* refresh.c */
 extern bool pgs_refresh_lock(Oid relid, PgsWait wait);
+extern bool pgs_refresh_lock_relations(const PgsStream *stream, PgsWait wait);
 extern List *pgs_refresh_group(List *relids, PgsWait wait, bool catch_errors, const char *initiated_by);
 extern void pgs_refresh_one(Oid relid, const char *initiated_by, PgsRefreshResult *result);
 extern void pgs_refresh_record_failure(Oid relid, TimestampTz start, ErrorData *error, const char *initiated_by);
