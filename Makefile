@@ -20,6 +20,7 @@ OBJS = \
 	src/query/expand.o \
 	src/query/check.o \
 	src/query/key.o \
+	src/query/restrict.o \
 	src/query/define.o \
 	src/refresh/identity.o \
 	src/refresh/image.o \

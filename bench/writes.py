@@ -23,8 +23,8 @@ def main():
         cursor.execute(f"create table {table} (id int primary key, v int)")
     cursor.execute("select dbt_pgstream.create_stream_table('st', 'select count(*) as n from captured', '1d')")
     cursor.execute("select dbt_pgstream_internal.maintain_capture()")
-    cursor.execute("select count(*) from pg_trigger where tgname = 'pgstream_capture'")
-    assert cursor.fetchone()[0] == 1
+    cursor.execute("select count(*) from pg_trigger where tgname like 'pgstream_capture%'")
+    assert cursor.fetchone()[0] > 0
 
     def timed(statement, times=1):
         start = time.monotonic()

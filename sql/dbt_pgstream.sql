@@ -64,10 +64,12 @@ CREATE TABLE dbt_pgstream_internal.change (
     relid           oid NOT NULL,
     kind            "char" NOT NULL,
     xid             xid8 NOT NULL,
-    cid             bigint NOT NULL
+    cid             bigint NOT NULL,
+    attnum          int2 NOT NULL,
+    value           bytea
 );
 COMMENT ON TABLE dbt_pgstream_internal.change IS
-'Change marks: who wrote to which source; relid 0 concerns everything. kind r: rows, d: DDL. See src/capture.';
+'Change marks: who wrote to which source; relid 0 concerns everything. kind r: rows, d: DDL. attnum, value: a column of a row that was written, old or new; 0: any row. See src/capture.';
 
 SELECT pg_catalog.pg_extension_config_dump('dbt_pgstream_internal.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('dbt_pgstream_internal.stream_pgs_id_seq', '');
@@ -195,7 +197,7 @@ FROM dbt_pgstream_internal.history h
 JOIN dbt_pgstream_internal.stream s ON s.pgs_id = h.pgs_id
 JOIN pg_catalog.pg_class c ON c.oid = s.relid;
 COMMENT ON VIEW dbt_pgstream.pgs_refresh_history IS
-'Refreshes within dbt_pgstream.history_retention. action INITIAL: bulk load, FULL: full difference, NO_DATA: nothing differed (of a run of scheduled ones, the first is kept). error_message: for owners only.';
+'Refreshes within dbt_pgstream.history_retention. action INITIAL: bulk load, FULL: full difference, DIFFERENTIAL: only where a change can have touched the result, NO_DATA: nothing differed (of a run of scheduled ones, the first is kept). error_message: for owners only.';
 
 -- one shape for all engines
 CREATE VIEW dbt_pgstream.pg_stat_stream_tables AS

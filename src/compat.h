@@ -47,6 +47,15 @@ pgs_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 }
 #endif
 
+/* 18 gave GROUP BY a range table entry of its own */
+#if PG_VERSION_NUM < 180000
+#define pgs_rte_is_group(rte) false
+#define pgs_rte_group_exprs(rte) NIL
+#else
+#define pgs_rte_is_group(rte) ((rte)->rtekind == RTE_GROUP)
+#define pgs_rte_group_exprs(rte) ((rte)->groupexprs)
+#endif
+
 /* 18 can leave room before a minimal tuple */
 #if PG_VERSION_NUM < 180000
 #define pgs_form_minimal_tuple(desc, values, nulls) heap_form_minimal_tuple(desc, values, nulls)

@@ -77,6 +77,27 @@ pgs_check_cdc_health(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* For each source, what a change of it will cost. */
+static List *
+source_rules(PgsDefinition *def)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, pgs_query_relations(def->query))
+	{
+		PgsReason  *r = palloc0(sizeof(PgsReason));
+		char	   *changes = def->data_only && pgs_capture_possible(lfirst_oid(lc)) ?
+		pgs_query_describe_changes(def->query, lfirst_oid(lc)) : NULL;
+
+		r->block = get_rel_name(lfirst_oid(lc));
+		r->rule = changes ? "B" : "full";
+		r->reason = changes ? changes : "the whole is computed when it changes";
+		result = lappend(result, r);
+	}
+	return result;
+}
+
 /* check_query(query) returns table (block, rule, reason, hint) */
 Datum
 pgs_check_query(PG_FUNCTION_ARGS)
@@ -87,13 +108,14 @@ pgs_check_query(PG_FUNCTION_ARGS)
 		.block = "query",
 		.rule = "full",
 		.reason = def->data_only ?
-		"a refresh computes the query if a source has changed, and writes only the rows that differ" :
+		"a refresh compares query and stored rows if a source has changed, and writes only what differs" :
 		"every refresh computes the query and writes only the rows that differ",
 		.hint = def->key ? NULL : "No key is selected: a changed row is deleted and inserted, not updated in place."
 	};
 	ListCell   *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
+	def->reasons = list_concat(source_rules(def), def->reasons);
 	foreach(lc, lcons(&whole, def->reasons))
 	{
 		PgsReason  *r = lfirst(lc);

@@ -20,7 +20,10 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_statistic.h"
 #include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
@@ -43,6 +46,7 @@
 
 #define CAPTURE_NAME "pgstream_capture"
 #define GUARD_NAME "pgstream_guard"
+#define ALL_EVENTS (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE)
 
 /* tries to get the lock for CREATE TRIGGER, and the wait between them: no queue for writers to stand in */
 #define LOCK_TRIES 20
@@ -66,8 +70,7 @@ find_trigger(Relation rel, const char *name, bool *enabled)
 		if (strcmp(trigger->tgname, name) == 0)
 		{
 			*enabled = trigger->tgenabled == TRIGGER_FIRES_ALWAYS && !TRIGGER_FOR_ROW(trigger->tgtype) &&
-				(trigger->tgtype & TRIGGER_TYPE_EVENT_MASK) ==
-				(TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE | TRIGGER_TYPE_TRUNCATE) &&
+				(trigger->tgtype & TRIGGER_TYPE_EVENT_MASK) == ALL_EVENTS &&
 				trigger->tgqual == NULL;
 			return true;
 		}
@@ -75,14 +78,63 @@ find_trigger(Relation rel, const char *name, bool *enabled)
 	return false;
 }
 
+static Oid
+capture_function(void)
+{
+	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("capture")), 0, NULL, false);
+}
+
+/*
+ * For which events a source has capture triggers; whether together they fire for everything, whatever the session does; and
+ * of which columns they note the values (NIL: of none).
+ */
+static int
+find_capture(Relation rel, bool *enabled, List **columns)
+{
+	Oid			funcid = capture_function();
+	int			events = 0;
+	int			found = 0;
+
+	*columns = NIL;
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (trigger->tgfoid != funcid)
+			continue;
+		found |= trigger->tgtype & TRIGGER_TYPE_EVENT_MASK;
+		if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS || TRIGGER_FOR_ROW(trigger->tgtype) || trigger->tgqual)
+			continue;
+		events |= trigger->tgtype & TRIGGER_TYPE_EVENT_MASK;
+		for (int j = 0; j < trigger->tgnargs; j++)
+			*columns = list_append_unique_int(*columns, pg_strtoint16(trigger->tgargs[j]));
+	}
+	*enabled = events == ALL_EVENTS;
+	return found;
+}
+
 bool
 pgs_capture_has_trigger(Oid relid, bool *enabled)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	bool		found = find_trigger(rel, CAPTURE_NAME, enabled);
+	List	   *columns;
+	bool		found = find_capture(rel, enabled, &columns) != 0;
 
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+/* Columns of a source whose values in changed rows are noted. */
+List *
+pgs_capture_columns(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	List	   *columns;
+	bool		enabled;
+
+	(void) find_capture(rel, &enabled, &columns);
+	table_close(rel, AccessShareLock);
+	return columns;
 }
 
 /* The target of a subscription is written row by row, past every statement trigger. */
@@ -121,12 +173,25 @@ uncapturable(Relation rel)
 	return NULL;
 }
 
+/* Whether changes of a relation can be told by triggers of ours, there or yet to come. */
+bool
+pgs_capture_possible(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	bool		result = uncapturable(rel) == NULL && pgs_stream_get(relid, true) == NULL;
+
+	table_close(rel, NoLock);
+	return result;
+}
+
 static const char *
 source_obstacle(Oid relid, Oid owner)
 {
 	Relation	rel;
 	const char *why;
+	List	   *columns;
 	bool		enabled;
+	bool		found;
 	bool		is_stream;
 
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
@@ -134,7 +199,8 @@ source_obstacle(Oid relid, Oid owner)
 	rel = table_open(relid, AccessShareLock);
 	is_stream = pgs_stream_get(relid, true) != NULL;
 	why = uncapturable(rel);
-	if (!why && !find_trigger(rel, is_stream ? GUARD_NAME : CAPTURE_NAME, &enabled))
+	found = is_stream ? find_trigger(rel, GUARD_NAME, &enabled) : find_capture(rel, &enabled, &columns) == ALL_EVENTS;
+	if (!why && !found)
 		why = is_stream ? "has lost its guard trigger" : "has no capture trigger yet";
 	else if (!why && !enabled)
 		why = is_stream ? "has its guard trigger disabled" : "has its capture trigger disabled";
@@ -185,6 +251,8 @@ run(const char *sql)
 	int			level = NewGUCNestLevel();
 
 	pgs_restrict_search_path();
+	/* DROP TRIGGER IF EXISTS need not say what doesn't */
+	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 	if (SPI_execute(sql, false, 0) < 0)
 		elog(ERROR, "could not execute \"%s\"", sql);
@@ -211,24 +279,81 @@ relation_name(Oid relid)
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
 }
 
-/* False if writers keep the lock, or the table is none that a trigger helps with. */
-static bool
-attach(Oid relid)
+/* What a source should have: capture triggers that note the values of some columns. */
+typedef struct
 {
-	Relation	rel;
-	bool		fit;
-	bool		enabled;
+	Oid			relid;
+	List	   *columns;
+} Wish;
 
-	if (!lock_soon(relid, ShareRowExclusiveLock))
-		return false;
-	rel = table_open(relid, NoLock);
-	fit = uncapturable(rel) == NULL && !find_trigger(rel, CAPTURE_NAME, &enabled);
+static const struct
+{
+	const char *name;
+	const char *event;
+	const char *tables;
+}			parts[] = {
+	{CAPTURE_NAME "_insert", "INSERT", "REFERENCING NEW TABLE AS pgs_new "},
+	{CAPTURE_NAME "_update", "UPDATE", "REFERENCING OLD TABLE AS pgs_old NEW TABLE AS pgs_new "},
+	{CAPTURE_NAME "_delete", "DELETE", "REFERENCING OLD TABLE AS pgs_old "},
+	{CAPTURE_NAME "_truncate", "TRUNCATE", ""}
+};
+
+static void
+create_trigger(Oid relid, const char *name, const char *event, const char *tables, const char *arguments)
+{
+	run(psprintf("CREATE TRIGGER %s AFTER %s ON %s %sFOR EACH STATEMENT EXECUTE FUNCTION " PGS_INTERNAL_SCHEMA ".capture(%s)",
+				 name, event, relation_name(relid), tables, arguments));
+	run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", relation_name(relid), name));
+}
+
+static void
+drop_triggers(Oid relid)
+{
+	run(psprintf("DROP TRIGGER IF EXISTS " CAPTURE_NAME " ON %s", relation_name(relid)));
+	for (int i = 0; i < lengthof(parts); i++)
+		run(psprintf("DROP TRIGGER IF EXISTS %s ON %s", parts[i].name, relation_name(relid)));
+}
+
+static char *
+column_arguments(const List *columns)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, columns)
+		appendStringInfo(&buf, "%s'%d'", foreach_current_index(lc) ? ", " : "", lfirst_int(lc));
+	return buf.data;
+}
+
+/* Whether a source has the triggers that it should have (one that is disabled stays so), or can't have any. */
+static bool
+is_fulfilled(const Wish *wish)
+{
+	Relation	rel = table_open(wish->relid, AccessShareLock);
+	List	   *columns;
+	bool		enabled;
+	bool		found = find_capture(rel, &enabled, &columns) == ALL_EVENTS;
+	bool		result = uncapturable(rel) != NULL || (found && list_difference_int(wish->columns, columns) == NIL);
+
 	table_close(rel, NoLock);
-	if (!fit)
+	return result;
+}
+
+/* False if there is nothing to do, or writers keep the lock. */
+static bool
+attach(const Wish *wish)
+{
+	if (is_fulfilled(wish))
 		return false;
-	run(psprintf("CREATE TRIGGER " CAPTURE_NAME " AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s "
-				 "FOR EACH STATEMENT EXECUTE FUNCTION " PGS_INTERNAL_SCHEMA ".capture()", relation_name(relid)));
-	run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER " CAPTURE_NAME, relation_name(relid)));
+	/* replacing triggers takes the stronger lock */
+	if (!lock_soon(wish->relid, AccessExclusiveLock) || is_fulfilled(wish))
+		return false;
+	drop_triggers(wish->relid);
+	if (wish->columns == NIL)
+		create_trigger(wish->relid, CAPTURE_NAME, "INSERT OR UPDATE OR DELETE OR TRUNCATE", "", "");
+	for (int i = 0; wish->columns != NIL && i < lengthof(parts); i++)
+		create_trigger(wish->relid, parts[i].name, parts[i].event, parts[i].tables, column_arguments(wish->columns));
 	return true;
 }
 
@@ -237,27 +362,15 @@ detach(Oid relid)
 {
 	if (!lock_soon(relid, AccessExclusiveLock))
 		return false;
-	run(psprintf("DROP TRIGGER IF EXISTS " CAPTURE_NAME " ON %s", relation_name(relid)));
+	drop_triggers(relid);
 	return true;
-}
-
-/* Do one thing to the first relation of a list that lets us. */
-static bool
-do_one(const List *relids, bool (*change) (Oid relid))
-{
-	ListCell   *lc;
-
-	foreach(lc, relids)
-		if (change(lfirst_oid(lc)))
-			return true;
-	return false;
 }
 
 /* Relations with a capture trigger. */
 static List *
 attached(void)
 {
-	Oid			funcid = LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("capture")), 0, NULL, false);
+	Oid			funcid = capture_function();
 	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -273,7 +386,125 @@ attached(void)
 	return result;
 }
 
-/* Tables whose changes some scheduled stream table wants to know. */
+/* Whether a column alone tells the rows of a table apart: the best to look changes up by. */
+static bool
+is_unique(Oid relid, int attno)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	bool		result = false;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		index = (Form_pg_index) GETSTRUCT(tuple);
+		result |= index->indisunique && index->indnkeyatts == 1 && index->indkey.values[0] == attno;
+		ReleaseSysCache(tuple);
+	}
+	table_close(rel, NoLock);
+	return result;
+}
+
+/* Share of distinct values among the rows, as statistics have it; 0: unknown. */
+static double
+distinct_share(Oid relid, int attno)
+{
+	HeapTuple	tuple = SearchSysCache3(STATRELATTINH, ObjectIdGetDatum(relid), Int16GetDatum(attno), BoolGetDatum(false));
+	double		result;
+	HeapTuple	class;
+
+	if (!HeapTupleIsValid(tuple))
+		return 0;
+	result = ((Form_pg_statistic) GETSTRUCT(tuple))->stadistinct;
+	ReleaseSysCache(tuple);
+	if (result < 0)
+		return -result;
+	class = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	if (HeapTupleIsValid(class))
+	{
+		result /= Max(((Form_pg_class) GETSTRUCT(class))->reltuples, 1);
+		ReleaseSysCache(class);
+	}
+	return result;
+}
+
+/* The column, of several that would do, whose values restrict the most. */
+static int
+best_column(Oid relid, const List *alternatives)
+{
+	int			best = ((PgsRestriction *) linitial(alternatives))->attno;
+	double		best_share = -1;
+	ListCell   *lc;
+
+	foreach(lc, alternatives)
+	{
+		int			attno = ((PgsRestriction *) lfirst(lc))->attno;
+		double		share = is_unique(relid, attno) ? 2 : distinct_share(relid, attno);
+
+		if (share > best_share)
+		{
+			best = attno;
+			best_share = share;
+		}
+	}
+	return best;
+}
+
+static bool
+has_any_column(const List *alternatives, const List *columns)
+{
+	ListCell   *lc;
+
+	foreach(lc, alternatives)
+		if (list_member_int(columns, ((PgsRestriction *) lfirst(lc))->attno))
+			return true;
+	return false;
+}
+
+/* Add what a query wants to know of a source; columns that are noted already are preferred, so that triggers stay. */
+static void
+add_columns(Wish *wish, Query *query)
+{
+	List	   *present = pgs_capture_columns(wish->relid);
+	ListCell   *lc;
+
+	foreach(lc, pgs_query_restrictions(query, wish->relid))
+	{
+		if (has_any_column(lfirst(lc), wish->columns))
+			continue;
+		if (has_any_column(lfirst(lc), present))
+		{
+			ListCell   *alternative;
+
+			foreach(alternative, (List *) lfirst(lc))
+				if (list_member_int(present, ((PgsRestriction *) lfirst(alternative))->attno))
+					wish->columns = list_append_unique_int(wish->columns, ((PgsRestriction *) lfirst(alternative))->attno);
+		}
+		else
+			wish->columns = list_append_unique_int(wish->columns, best_column(wish->relid, lfirst(lc)));
+	}
+}
+
+static Wish *
+wish_for(List **wishes, Oid relid)
+{
+	Wish	   *wish;
+	ListCell   *lc;
+
+	foreach(lc, *wishes)
+		if (((Wish *) lfirst(lc))->relid == relid)
+			return lfirst(lc);
+	wish = palloc0(sizeof(Wish));
+	wish->relid = relid;
+	*wishes = lappend(*wishes, wish);
+	return wish;
+}
+
+/* Tables whose changes some scheduled stream table wants to know, and of which columns. */
 static List *
 wanted(List *streams)
 {
@@ -283,14 +514,17 @@ wanted(List *streams)
 	foreach(lc, streams)
 	{
 		PgsStream  *stream = lfirst(lc);
+		Query	   *query;
 		ListCell   *source;
 
-		if (!stream->schedule || !stream->data_only || !OidIsValid(stream->viewid) || stream->mode == PGS_MODE_FULL)
+		if (!stream->schedule || !stream->data_only || !OidIsValid(stream->viewid) || stream->mode == PGS_MODE_FULL ||
+			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(stream->viewid)))
 			continue;
+		query = pgs_query_of_view(stream->viewid);
 		foreach(source, pgs_query_sources(stream->viewid))
 			if (get_rel_relkind(lfirst_oid(source)) == RELKIND_RELATION &&
 				pgs_stream_get(lfirst_oid(source), true) == NULL)
-				result = list_append_unique_oid(result, lfirst_oid(source));
+				add_columns(wish_for(&result, lfirst_oid(source)), query);
 	}
 	return result;
 }
@@ -366,7 +600,7 @@ trim(FullTransactionId oldest)
 	while ((tuple = systable_getnext(scan)) != NULL)
 	{
 		bool		isnull;
-		Datum		xid = heap_getattr(tuple, 3, RelationGetDescr(rel), &isnull);
+		Datum		xid = heap_getattr(tuple, Anum_change_xid, RelationGetDescr(rel), &isnull);
 
 		if (FullTransactionIdPrecedes(DatumGetFullTransactionId(xid), oldest))
 			simple_heap_delete(rel, &tuple->t_self);
@@ -384,14 +618,29 @@ trim(FullTransactionId oldest)
 bool
 pgs_capture_maintain(void)
 {
-	List	   *streams = pgs_stream_list();
-	List	   *want = wanted(streams);
-	List	   *have = attached();
-	List	   *missing = list_difference_oid(want, have);
-	List	   *surplus = list_difference_oid(have, want);
+	List	   *streams;
+	List	   *wishes;
+	ListCell   *lc;
 
-	if (do_one(missing, attach) || do_one(surplus, detach))
-		return true;
+	/* DROP EXTENSION wants all of these and the sources: whoever comes second must not wait while holding a source */
+	if (!pgs_catalog_lock(false) ||
+		!ConditionalLockDatabaseObject(ProcedureRelationId, capture_function(), 0, AccessShareLock))
+		return false;
+	streams = pgs_stream_list();
+	wishes = wanted(streams);
+	foreach(lc, wishes)
+		if (attach(lfirst(lc)))
+			return true;
+	foreach(lc, attached())
+	{
+		bool		wished = false;
+		ListCell   *wish;
+
+		foreach(wish, wishes)
+			wished |= ((Wish *) lfirst(wish))->relid == lfirst_oid(lc);
+		if (!wished && detach(lfirst_oid(lc)))
+			return true;
+	}
 	if (worth_trimming() && lock_refreshes(streams))
 		trim(oldest_frontier());
 	return false;

@@ -15,17 +15,32 @@ typedef enum PgsMarkKind
 	PGS_MARK_ROWS = 'r',		/* rows were written */
 	PGS_MARK_DDL = 'd'			/* something else happened that may change what is read */
 } PgsMarkKind;
+enum
+{
+	Anum_change_relid = 1, Anum_change_kind, Anum_change_xid, Anum_change_cid, Anum_change_attnum, Anum_change_value,
+	Natts_change = Anum_change_value
+};
+extern Datum pgs_capture_unpack(bytea *packed, int16 typlen, bool typbyval);
 extern void pgs_capture_mark(Oid relid, PgsMarkKind kind);
 extern void pgs_capture_new_frontier(void);
 
 /* frontier.c */
 extern List *pgs_capture_read_marks(void);
-extern bool pgs_capture_unchanged(const PgsStream *stream, const List *sources, const List *marks);
+typedef enum PgsChanges
+{
+	PGS_CHANGES_NONE,			/* nothing to do */
+	PGS_CHANGES_ROWS,			/* known rows of some sources */
+	PGS_CHANGES_ANY				/* anything: compute the whole */
+} PgsChanges;
+extern PgsChanges pgs_capture_changes(const PgsStream *stream, const List *sources, const List *marks, List **changed);
+extern ArrayType *pgs_capture_values(const PgsStream *stream, Oid relid, int attno, const List *marks, bool *has_null);
 extern void pgs_capture_set_frontier(PgsStream *stream, Datum snapshot, int64 cid);
 extern char *pgs_capture_home(void);
 
 /* attach.c */
+extern bool pgs_capture_possible(Oid relid);
 extern bool pgs_capture_has_trigger(Oid relid, bool *enabled);
+extern List *pgs_capture_columns(Oid relid);
 extern const char *pgs_capture_obstacle(const PgsStream *stream, const List *sources);
 extern bool pgs_capture_maintain(void);
 

@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
@@ -29,6 +30,8 @@ typedef struct
 	char		kind;
 	FullTransactionId xid;
 	int64		cid;
+	int			attnum;			/* 0: any row */
+	bytea	   *value;			/* NULL: null */
 } Mark;
 
 /* The cluster and catalog in which marks and frontiers of this database mean something. */
@@ -52,10 +55,13 @@ pgs_capture_read_marks(void)
 		Mark	   *mark = palloc(sizeof(Mark));
 
 		slot_getallattrs(slot);
-		mark->relid = DatumGetObjectId(slot->tts_values[0]);
-		mark->kind = DatumGetChar(slot->tts_values[1]);
-		mark->xid = DatumGetFullTransactionId(slot->tts_values[2]);
-		mark->cid = DatumGetInt64(slot->tts_values[3]);
+		mark->relid = DatumGetObjectId(slot->tts_values[Anum_change_relid - 1]);
+		mark->kind = DatumGetChar(slot->tts_values[Anum_change_kind - 1]);
+		mark->xid = DatumGetFullTransactionId(slot->tts_values[Anum_change_xid - 1]);
+		mark->cid = DatumGetInt64(slot->tts_values[Anum_change_cid - 1]);
+		mark->attnum = DatumGetInt16(slot->tts_values[Anum_change_attnum - 1]);
+		mark->value = slot->tts_isnull[Anum_change_value - 1] ? NULL :
+			DatumGetByteaPCopy(slot->tts_values[Anum_change_value - 1]);
 		result = lappend(result, mark);
 	}
 	ExecDropSingleTupleTableSlot(slot);
@@ -83,26 +89,88 @@ concerns(const PgsStream *stream, const List *sources, const Mark *mark)
 	return mark->relid == stream->relid && mark->kind == PGS_MARK_DDL;
 }
 
-/*
- * Whether nothing that a stream table reads has changed since its frontier, as far as marks tell.  The caller has made sure
- * that all of its sources are captured.
- */
-bool
-pgs_capture_unchanged(const PgsStream *stream, const List *sources, const List *marks)
+static bool
+has_frontier(const PgsStream *stream)
 {
+	return stream->populated && stream->frontier != (Datum) 0 && stream->frontier_home != NULL &&
+		strcmp(stream->frontier_home, pgs_capture_home()) == 0;
+}
+
+/*
+ * What has changed for a stream table since its frontier, as far as marks tell.  The caller has made sure that all of its
+ * sources are captured.  For PGS_CHANGES_ROWS, "changed" are the sources that have.
+ */
+PgsChanges
+pgs_capture_changes(const PgsStream *stream, const List *sources, const List *marks, List **changed)
+{
+	PgsChanges	result = PGS_CHANGES_NONE;
 	ListCell   *lc;
 
-	if (!stream->populated || stream->frontier == (Datum) 0 || stream->frontier_home == NULL ||
-		strcmp(stream->frontier_home, pgs_capture_home()) != 0)
-		return false;
+	*changed = NIL;
+	if (!has_frontier(stream))
+		return PGS_CHANGES_ANY;
 	foreach(lc, marks)
 	{
 		Mark	   *mark = lfirst(lc);
 
-		if (concerns(stream, sources, mark) && !is_consumed(stream, mark))
-			return false;
+		if (!concerns(stream, sources, mark) || is_consumed(stream, mark))
+			continue;
+		if (mark->kind != PGS_MARK_ROWS || mark->attnum == 0)
+			return PGS_CHANGES_ANY;
+		result = PGS_CHANGES_ROWS;
+		*changed = list_append_unique_oid(*changed, mark->relid);
 	}
-	return true;
+	return result;
+}
+
+static int
+compare_packed(const ListCell *a, const ListCell *b)
+{
+	bytea	   *x = lfirst(a);
+	bytea	   *y = lfirst(b);
+
+	if (VARSIZE(x) != VARSIZE(y))
+		return VARSIZE(x) < VARSIZE(y) ? -1 : 1;
+	return memcmp(x, y, VARSIZE(x));
+}
+
+/*
+ * The distinct values (by image) of a column in the changed rows of a source, old and new, as an array of the column's
+ * type; NULL if there are none, or none but nulls, which are told apart.
+ */
+ArrayType *
+pgs_capture_values(const PgsStream *stream, Oid relid, int attno, const List *marks, bool *has_null)
+{
+	Oid			type = get_atttype(relid, attno);
+	List	   *packed = NIL;
+	Datum	   *values;
+	int			n = 0;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	ListCell   *lc;
+
+	*has_null = false;
+	foreach(lc, marks)
+	{
+		Mark	   *mark = lfirst(lc);
+
+		if (mark->relid != relid || mark->attnum != attno || is_consumed(stream, mark))
+			continue;
+		if (mark->value == NULL)
+			*has_null = true;
+		else
+			packed = lappend(packed, mark->value);
+	}
+	if (packed == NIL)
+		return NULL;
+	list_sort(packed, compare_packed);
+	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
+	values = palloc(sizeof(Datum) * list_length(packed));
+	foreach(lc, packed)
+		if (foreach_current_index(lc) == 0 || compare_packed(list_nth_cell(packed, foreach_current_index(lc) - 1), lc) != 0)
+			values[n++] = pgs_capture_unpack(lfirst(lc), typlen, typbyval);
+	return construct_array(values, n, type, typlen, typbyval, typalign);
 }
 
 /* Note the frontier of a refresh; 0 if its sources were not captured, so that the next one computes again. */

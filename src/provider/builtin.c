@@ -156,6 +156,7 @@ scheduler_text(void)
 static void
 explain_sources(const PgsStream *stream, Tuplestorestate *store, TupleDesc desc)
 {
+	Query	   *query = pgs_query_of_view(stream->viewid);
 	ListCell   *lc;
 
 	foreach(lc, pgs_query_sources(stream->viewid))
@@ -163,9 +164,11 @@ explain_sources(const PgsStream *stream, Tuplestorestate *store, TupleDesc desc)
 		Oid			relid = lfirst_oid(lc);
 		char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 													  get_rel_name(relid));
+		bool		is_stream = pgs_stream_get(relid, true) != NULL;
+		char	   *changes = pgs_capture_possible(relid) ? pgs_query_describe_changes(query, relid) : NULL;
 
-		pgs_put_property(store, desc, "source", psprintf("%s%s", name,
-														 pgs_stream_get(relid, true) ? " (stream table)" : ""));
+		pgs_put_property(store, desc, "source", psprintf("%s%s: %s", name, is_stream ? " (stream table)" : "",
+														 changes ? changes : "computed whole when it changes"));
 	}
 }
 
@@ -176,8 +179,9 @@ explain_blocks(const PgsStream *stream, Tuplestorestate *store, TupleDesc desc)
 	const char *obstacle = pgs_capture_obstacle(stream, pgs_query_sources(stream->viewid));
 	ListCell   *lc;
 
-	pgs_put_property(store, desc, "rule",
-					 "full: a refresh computes the query and writes only the rows that differ");
+	pgs_put_property(store, desc, "rule", obstacle ?
+					 "full: a refresh computes the query and writes only the rows that differ" :
+					 "B: a refresh compares query and stored rows where a change can have touched them");
 	pgs_put_property(store, desc, "capture", obstacle ? psprintf("none: %s", obstacle) :
 					 "a refresh is skipped while no source has changed");
 	foreach(lc, def->reasons)

@@ -135,6 +135,17 @@ pgs_query_view_sql(Oid viewid)
 	return sql;
 }
 
+/* A copy of a stored query's tree. */
+Query *
+pgs_query_of_view(Oid viewid)
+{
+	Relation	view = table_open(viewid, AccessShareLock);
+	Query	   *query = copyObject(get_view_query(view));
+
+	table_close(view, NoLock);
+	return query;
+}
+
 /*
  * Relations that a stored query reads, without duplicates, ascending: from pg_depend, so that it works without
  * opening the view or any of them.

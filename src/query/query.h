@@ -30,6 +30,13 @@ typedef struct PgsDefinition
 	bool		data_only;		/* the result depends on the rows of the sources alone */
 } PgsDefinition;
 
+/* rows of the result with column resno among the values of the source's column attno */
+typedef struct PgsRestriction
+{
+	int			resno;
+	int			attno;
+} PgsRestriction;
+
 /* parse.c */
 extern char *pgs_query_trim(const char *text);
 extern Query *pgs_query_parse(const char *text);
@@ -44,12 +51,18 @@ extern void pgs_query_refuse(const List *reasons);
 /* key.c */
 extern List *pgs_query_key(Query *query);
 
+/* restrict.c */
+extern List *pgs_query_relations(Query *query);
+extern List *pgs_query_restrictions(Query *query, Oid relid);
+extern char *pgs_query_describe_changes(Query *query, Oid relid);
+
 /* define.c */
 extern PgsDefinition *pgs_query_define(const char *text, Oid owner);
 extern char *pgs_query_deparse(Query *query);
 extern char *pgs_query_view_name(int64 id);
 extern Oid	pgs_query_create_view(int64 id, const char *sql, Oid owner);
 extern char *pgs_query_view_sql(Oid viewid);
+extern Query *pgs_query_of_view(Oid viewid);
 extern List *pgs_query_sources(Oid viewid);
 
 #endif							/* PGS_QUERY_H */

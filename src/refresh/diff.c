@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
@@ -23,6 +25,8 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
 
 static char *
 relation_name(Oid relid)
@@ -48,20 +52,50 @@ key_column(const PgsStream *stream, Relation rel, const char *alias)
 }
 
 /*
- * The query that sums weights: columns image, weight, tid, and key where there is one.
+ * " WHERE alias.o = ANY ($1)", so that both sides are looked at only where the output column has one of the values of the
+ * changed rows; nothing for the whole.  The operator is the type's default equality, named in full.
+ */
+static char *
+restricting_clause(Relation rel, const char *alias, const PgsDiffScope *scope)
+{
+	Form_pg_attribute attr;
+	HeapTuple	op;
+	char	   *operator;
+	char	   *column;
+	char	   *is_null;
+
+	if (scope == NULL)
+		return "";
+	attr = TupleDescAttr(RelationGetDescr(rel), scope->resno - 1);
+	column = psprintf("%s.%s", alias, quote_identifier(NameStr(attr->attname)));
+	is_null = psprintf("%s IS NULL", column);
+	if (scope->values == NULL)
+		return psprintf(" WHERE %s", is_null);
+	op = SearchSysCache1(OPEROID, ObjectIdGetDatum(lookup_type_cache(attr->atttypid, TYPECACHE_EQ_OPR)->eq_opr));
+	if (!HeapTupleIsValid(op))
+		elog(ERROR, "type %u has no equality", attr->atttypid);
+	operator = psprintf("%s.%s", quote_identifier(get_namespace_name(((Form_pg_operator) GETSTRUCT(op))->oprnamespace)),
+						NameStr(((Form_pg_operator) GETSTRUCT(op))->oprname));
+	ReleaseSysCache(op);
+	return psprintf(" WHERE (%s OPERATOR(%s) ANY ($1)%s%s)", column, operator, scope->has_null ? " OR " : "", scope->has_null ? is_null : "");
+}
+
+/*
+ * The query that sums weights: columns image, weight, tid, and key where there is one.  With a scope, its values are $1.
  */
 char *
-pgs_diff_sum_sql(const PgsStream *stream, Relation rel)
+pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scope)
 {
 	const char *key = stream->key ? ", key" : "";
 
 	return psprintf("SELECT image, sum(weight) AS weight, max(tid) AS tid%s FROM ("
-					"SELECT " PGS_INTERNAL_SCHEMA ".row_image(q.*) AS image, 1 AS weight, NULL::tid AS tid%s FROM %s q"
+					"SELECT " PGS_INTERNAL_SCHEMA ".row_image(q.*) AS image, 1 AS weight, NULL::tid AS tid%s FROM %s q%s"
 					" UNION ALL "
-					"SELECT " PGS_INTERNAL_SCHEMA ".row_image(s.*), -1, s.ctid%s FROM ONLY %s s) u "
+					"SELECT " PGS_INTERNAL_SCHEMA ".row_image(s.*), -1, s.ctid%s FROM ONLY %s s%s) u "
 					"GROUP BY image%s HAVING sum(weight) <> 0",
 					key, key_column(stream, rel, "q"), relation_name(stream->viewid),
-					key_column(stream, rel, "s"), relation_name(stream->relid), key);
+					restricting_clause(rel, "q", scope),
+					key_column(stream, rel, "s"), relation_name(stream->relid), restricting_clause(rel, "s", scope), key);
 }
 
 /* without a key: every row of the sum is an insert or a delete */
@@ -134,19 +168,27 @@ collect(const char *sql, int nargs, Oid *types, Datum *values)
 }
 
 /*
- * Compute the difference: rows (change, image, weight, tid) in the order in which they can be applied.
+ * Compute the difference, of the whole or within a scope: rows (change, image, weight, tid) in the order in which they can be applied.
  */
 Tuplestorestate *
-pgs_diff_run(const PgsStream *stream, Relation rel, TupleDesc *desc)
+pgs_diff_run(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, TupleDesc *desc)
 {
-	char	   *sum = pgs_diff_sum_sql(stream, rel);
+	char	   *sum = pgs_diff_sum_sql(stream, rel, scope);
+	char	   *sql = stream->key ? keyed_sql(sum) : plain_sql(sum);
+	Oid			type = InvalidOid;
+	Datum		values = (Datum) 0;
 
 	*desc = CreateTemplateTupleDesc(Natts_diff);
 	TupleDescInitEntry(*desc, Anum_diff_change, "change", INT4OID, -1, 0);
 	TupleDescInitEntry(*desc, Anum_diff_image, "image", BYTEAOID, -1, 0);
 	TupleDescInitEntry(*desc, Anum_diff_weight, "weight", INT8OID, -1, 0);
 	TupleDescInitEntry(*desc, Anum_diff_tid, "tid", TIDOID, -1, 0);
-	return collect(stream->key ? keyed_sql(sum) : plain_sql(sum), 0, NULL, NULL);
+	if (scope && scope->values)
+	{
+		type = get_array_type(ARR_ELEMTYPE(scope->values));
+		values = PointerGetDatum(scope->values);
+	}
+	return collect(sql, OidIsValid(type) ? 1 : 0, &type, &values);
 }
 
 /*

@@ -126,35 +126,95 @@ refuse_old_snapshot(const PgsStream *stream, Snapshot snapshot)
 				 errhint("Retry the transaction, or use READ COMMITTED.")));
 }
 
-/* Compute what differs under the active snapshot, and write it. */
-static void
-compute_table(const PgsStream *stream, PgsRefreshResult *result)
-{
-	Relation	rel;
-	PgsIdentity saved;
+/* more distinct values than this are no restriction worth the name */
+#define MAX_SCOPE_VALUES 5000
 
-	rel = table_open(stream->relid, RowExclusiveLock);
+/*
+ * What the changed rows of some sources can have touched: a list of PgsDiffScope; false if that can't be told, or is too
+ * much.
+ */
+static bool
+find_scopes(const PgsStream *stream, const List *changed, const List *marks, List **scopes)
+{
+	Query	   *query = pgs_query_of_view(stream->viewid);
+	ListCell   *lc;
+
+	*scopes = NIL;
+	foreach(lc, changed)
+	{
+		List	   *noted = pgs_capture_columns(lfirst_oid(lc));
+		List	   *places = pgs_query_restrictions(query, lfirst_oid(lc));
+		ListCell   *place;
+
+		if (places == NIL)
+			return false;
+		foreach(place, places)
+		{
+			PgsDiffScope *scope = NULL;
+			ListCell   *alternative;
+
+			foreach(alternative, (List *) lfirst(place))
+			{
+				PgsRestriction *r = lfirst(alternative);
+
+				if (scope || !list_member_int(noted, r->attno))
+					continue;
+				scope = palloc0(sizeof(PgsDiffScope));
+				scope->resno = r->resno;
+				scope->values = pgs_capture_values(stream, lfirst_oid(lc), r->attno, marks, &scope->has_null);
+			}
+			if (!scope || (scope->values && ArrayGetNItems(ARR_NDIM(scope->values), ARR_DIMS(scope->values)) > MAX_SCOPE_VALUES))
+				return false;
+			if (scope->values || scope->has_null)
+				*scopes = lappend(*scopes, scope);
+		}
+	}
+	return true;
+}
+
+static void
+write_difference(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, PgsRowCounts *rows)
+{
+	TupleDesc	desc;
+	Tuplestorestate *diff = pgs_diff_run(stream, rel, scope, &desc);
+
+	pgs_apply_run(rel, diff, desc, rows);
+	/* the next scope, and what reads from this table, must see it */
+	CommandCounterIncrement();
+	UpdateActiveSnapshotCommandId();
+}
+
+/* Compute what differs under the active snapshot, and write it: of the whole, or within some scopes. */
+static void
+compute_table(const PgsStream *stream, bool whole, const List *scopes, PgsRefreshResult *result)
+{
+	Relation	rel = table_open(stream->relid, RowExclusiveLock);
+	PgsIdentity saved;
+	ListCell   *lc;
+
 	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
-	if (pgs_load_possible(rel))
+	if (!whole)
+	{
+		result->action = "DIFFERENTIAL";
+		foreach(lc, scopes)
+			write_difference(stream, rel, lfirst(lc), &result->rows);
+	}
+	else if (pgs_load_possible(rel))
 	{
 		result->action = "INITIAL";
 		result->rows.inserted = pgs_load_run(stream, rel);
 	}
 	else
 	{
-		TupleDesc	desc;
-		Tuplestorestate *diff = pgs_diff_run(stream, rel, &desc);
-
 		result->action = "FULL";
-		pgs_apply_run(rel, diff, desc, &result->rows);
-		if (result->rows.inserted + result->rows.updated + result->rows.deleted == 0)
-			result->action = "NO_DATA";
+		write_difference(stream, rel, NULL, &result->rows);
 	}
 	pgs_identity_restore(&saved);
 	table_close(rel, NoLock);
-	if (strcmp(result->action, "NO_DATA") != 0)
+	if (result->rows.inserted + result->rows.updated + result->rows.deleted > 0)
 		pgs_capture_mark(stream->relid, PGS_MARK_ROWS);
-	/* what reads from this table comes next, and must see it */
+	else if (strcmp(result->action, "INITIAL") != 0)
+		result->action = "NO_DATA";
 	CommandCounterIncrement();
 	UpdateActiveSnapshotCommandId();
 }
@@ -163,20 +223,27 @@ compute_table(const PgsStream *stream, PgsRefreshResult *result)
 static void
 refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
 {
+	PgsChanges	changes = PGS_CHANGES_ANY;
+	List	   *scopes = NIL;
+
 	refuse_without_query(stream);
 	refuse_old_snapshot(stream, GetActiveSnapshot());
 	if (captured)
 	{
+		/* marks of upstreams that this very refresh wrote count, so read them now */
+		List	   *marks = pgs_capture_read_marks();
+		List	   *changed;
+
 		result->frontier = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
 		result->frontier_cid = GetActiveSnapshot()->curcid;
-		/* marks of upstreams that this very refresh wrote count, so read them now */
-		if (pgs_capture_unchanged(stream, pgs_query_sources(stream->viewid), pgs_capture_read_marks()))
-		{
-			result->action = "NO_DATA";
-			return;
-		}
+		changes = pgs_capture_changes(stream, pgs_query_sources(stream->viewid), marks, &changed);
+		if (changes == PGS_CHANGES_ROWS && !find_scopes(stream, changed, marks, &scopes))
+			changes = PGS_CHANGES_ANY;
 	}
-	compute_table(stream, result);
+	if (changes == PGS_CHANGES_NONE)
+		result->action = "NO_DATA";
+	else
+		compute_table(stream, changes == PGS_CHANGES_ANY, scopes, result);
 }
 
 /* The same inside a subtransaction, an error being a part of the result. */

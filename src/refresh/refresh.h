@@ -22,7 +22,7 @@ typedef struct PgsRefreshResult
 	Oid			relid;
 	TimestampTz start;			/* of the work, wall clock */
 	TimestampTz as_of;			/* of the snapshot */
-	const char *action;			/* INITIAL, FULL, or NO_DATA where nothing differed */
+	const char *action;			/* INITIAL, FULL, DIFFERENTIAL, or NO_DATA where nothing differed */
 	PgsRowCounts rows;
 	Datum		frontier;			/* pg_snapshot, 0 where the sources were not captured */
 	int64		frontier_cid;

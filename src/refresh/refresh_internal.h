@@ -37,8 +37,15 @@ enum
 {
 	Anum_diff_change = 1, Anum_diff_image, Anum_diff_weight, Anum_diff_tid, Natts_diff = Anum_diff_tid
 };
-extern char *pgs_diff_sum_sql(const PgsStream *stream, Relation rel);
-extern Tuplestorestate *pgs_diff_run(const PgsStream *stream, Relation rel, TupleDesc *desc);
+/* where an output column has one of some values: rows that changes of a source can have touched */
+typedef struct PgsDiffScope
+{
+	int			resno;
+	ArrayType  *values;			/* of the column's type; NULL: none */
+	bool		has_null;
+} PgsDiffScope;
+extern char *pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scope);
+extern Tuplestorestate *pgs_diff_run(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, TupleDesc *desc);
 extern void pgs_diff_find_duplicates(Relation rel, int n, Datum *images, Datum *counts, List **tids);
 extern void pgs_diff_execute(const char *sql, int nargs, Oid *types, Datum *values, DestReceiver *dest);
 

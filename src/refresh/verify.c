@@ -41,7 +41,7 @@ pgs_refresh_verify(const PgsStream *stream, int64 *missing, int64 *unexpected)
 	int64		counts[2] = {0, 0};
 	char	   *sql = psprintf("SELECT COALESCE(sum(weight) FILTER (WHERE weight > 0), 0)::pg_catalog.int8, "
 							   "COALESCE(-sum(weight) FILTER (WHERE weight < 0), 0)::pg_catalog.int8 FROM (%s) d",
-							   pgs_diff_sum_sql(stream, rel));
+							   pgs_diff_sum_sql(stream, rel, NULL));
 
 	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -85,7 +85,7 @@ pgs_refresh_plan(const PgsStream *stream)
 
 	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
 	SPI_connect();
-	if (SPI_execute(psprintf("EXPLAIN %s", pgs_diff_sum_sql(stream, rel)), false, 0) != SPI_OK_UTILITY)
+	if (SPI_execute(psprintf("EXPLAIN %s", pgs_diff_sum_sql(stream, rel, NULL)), false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not explain the query of \"%s\"", RelationGetRelationName(rel));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{

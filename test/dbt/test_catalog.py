@@ -118,7 +118,7 @@ class TestCatalog:
         assert "COMPLETED" in log and "MANUAL" in log
         assert sql.right("m")
         assert f"{project.test_schema}.m  " in self.operation("status")
-        assert "a refresh computes the query" in self.operation("explain", m)
+        assert "source" in self.operation("explain", m)
         assert f"{project.test_schema}.raw" in self.operation("cdc_health")
         log = self.operation("refresh_history", {"model_name": "m", "limit": 2})
         lines = [line for line in log.splitlines() if "COMPLETED" in line or "start_time" in line]
