@@ -124,9 +124,9 @@ pgs_capture_has_trigger(Oid relid, bool *enabled)
 	return found;
 }
 
-/* Columns of a source whose values in changed rows are noted. */
-List *
-pgs_capture_columns(Oid relid)
+/* Columns of a source whose values in changed rows its triggers note. */
+static List *
+noted_columns(Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
 	List	   *columns;
@@ -178,7 +178,7 @@ bool
 pgs_capture_possible(Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	bool		result = uncapturable(rel) == NULL && pgs_stream_get(relid, true) == NULL;
+	bool		result = pgs_stream_get(relid, true) != NULL || uncapturable(rel) == NULL;
 
 	table_close(rel, NoLock);
 	return result;
@@ -469,7 +469,7 @@ has_any_column(const List *alternatives, const List *columns)
 static void
 add_columns(Wish *wish, Query *query)
 {
-	List	   *present = pgs_capture_columns(wish->relid);
+	List	   *present = noted_columns(wish->relid);
 	ListCell   *lc;
 
 	foreach(lc, pgs_query_restrictions(query, wish->relid))
@@ -502,6 +502,25 @@ wish_for(List **wishes, Oid relid)
 	wish->relid = relid;
 	*wishes = lappend(*wishes, wish);
 	return wish;
+}
+
+/* Columns of a stream table that those who read from it want to know of its changed rows. */
+List *
+pgs_capture_columns_for_readers(Oid relid)
+{
+	Wish		wish = {.relid = relid};
+	ListCell   *lc;
+
+	foreach(lc, pgs_stream_list())
+	{
+		PgsStream  *stream = lfirst(lc);
+
+		if (stream->data_only && OidIsValid(stream->viewid) && stream->mode != PGS_MODE_FULL &&
+			list_member_oid(pgs_query_sources(stream->viewid), relid) &&
+			SearchSysCacheExists1(RELOID, ObjectIdGetDatum(stream->viewid)))
+			add_columns(&wish, pgs_query_of_view(stream->viewid));
+	}
+	return wish.columns;
 }
 
 /* Tables whose changes some scheduled stream table wants to know, and of which columns. */

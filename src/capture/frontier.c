@@ -123,6 +123,57 @@ pgs_capture_changes(const PgsStream *stream, const List *sources, const List *ma
 	return result;
 }
 
+/* One command of one transaction: its marks were left together, of the same columns for each row. */
+typedef struct
+{
+	uint64		xid;
+	int64		cid;
+	bool		noted;
+} Batch;
+
+static int
+compare_batches(const void *a, const void *b)
+{
+	const Batch *x = a;
+	const Batch *y = b;
+
+	if (x->xid != y->xid)
+		return x->xid < y->xid ? -1 : 1;
+	return (x->cid > y->cid) - (x->cid < y->cid);
+}
+
+/*
+ * Whether every command that changed a source noted the values of a column.  Which columns are noted can change, with the
+ * stream tables that want to know.
+ */
+bool
+pgs_capture_is_noted(const PgsStream *stream, Oid relid, int attno, const List *marks)
+{
+	Batch	   *batches = palloc(sizeof(Batch) * Max(list_length(marks), 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, marks)
+	{
+		Mark	   *mark = lfirst(lc);
+
+		if (mark->relid == relid && !is_consumed(stream, mark))
+			batches[n++] = (Batch) {U64FromFullTransactionId(mark->xid), mark->cid, mark->attnum == attno};
+	}
+	qsort(batches, n, sizeof(Batch), compare_batches);
+	for (int i = 0; i < n;)
+	{
+		bool		noted = false;
+		int			first = i;
+
+		for (; i < n && compare_batches(&batches[first], &batches[i]) == 0; i++)
+			noted |= batches[i].noted;
+		if (!noted)
+			return false;
+	}
+	return true;
+}
+
 static int
 compare_packed(const ListCell *a, const ListCell *b)
 {

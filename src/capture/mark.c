@@ -32,8 +32,6 @@
 
 PG_FUNCTION_INFO_V1(pgs_capture);
 
-/* a statement that writes more rows than this leaves one mark for all: then computing the whole is no loss */
-#define MAX_VALUES 10000
 
 /* relations marked by this subtransaction already; a full array only costs marks too many */
 static struct
@@ -112,8 +110,8 @@ pgs_capture_mark(Oid relid, PgsMarkKind kind)
 }
 
 /* The bytes of a value: flat, of any type that has a length. */
-static bytea *
-pack_value(Datum value, Form_pg_attribute attr)
+bytea *
+pgs_capture_pack(Datum value, Form_pg_attribute attr)
 {
 	Size		len;
 	char	   *data;
@@ -182,7 +180,7 @@ mark_rows(TriggerData *data, Tuplestorestate *rows)
 			Datum		value = slot_getattr(slot, attnum, &isnull);
 
 			insert_mark(rel, RelationGetRelid(source), PGS_MARK_ROWS, attnum,
-						isnull ? NULL : pack_value(value, TupleDescAttr(RelationGetDescr(source), attnum - 1)));
+						isnull ? NULL : pgs_capture_pack(value, TupleDescAttr(RelationGetDescr(source), attnum - 1)));
 		}
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(per_row);
@@ -190,6 +188,25 @@ mark_rows(TriggerData *data, Tuplestorestate *rows)
 	tuplestore_select_read_pointer(rows, 0);
 	ExecDropSingleTupleTableSlot(slot);
 	MemoryContextDelete(per_row);
+	table_close(rel, RowExclusiveLock);
+}
+
+/*
+ * Leave the marks of rows that the engine itself wrote to a stream table: for each row one value of each column, in turn;
+ * packed, NULL for null.
+ */
+void
+pgs_capture_mark_values(Oid relid, const List *columns, const List *values)
+{
+	Relation	rel;
+	ListCell   *lc;
+
+	if (already_marked(relid))
+		return;
+	rel = table_open(pgs_catalog_relid(PGS_CATALOG_CHANGE), RowExclusiveLock);
+	foreach(lc, values)
+		insert_mark(rel, relid, PGS_MARK_ROWS, list_nth_int(columns, foreach_current_index(lc) % list_length(columns)),
+					lfirst(lc));
 	table_close(rel, RowExclusiveLock);
 }
 
@@ -208,7 +225,7 @@ mark_statement(TriggerData *data)
 	Oid			relid = RelationGetRelid(data->tg_relation);
 	int64		rows = row_count(data->tg_oldtable) + row_count(data->tg_newtable);
 
-	if (data->tg_trigger->tgnargs == 0 || TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) || rows > MAX_VALUES)
+	if (data->tg_trigger->tgnargs == 0 || TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) || rows > PGS_MAX_NOTED_ROWS)
 		pgs_capture_mark(relid, PGS_MARK_ROWS);
 	else if (!already_marked(relid))
 	{

@@ -15,6 +15,7 @@
 #include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "capture/capture.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "compat.h"
@@ -46,6 +47,7 @@ typedef struct
 	Bitmapset  *unique;			/* columns that a unique index depends on */
 	Tuplestorestate *deferred;	/* updates that became inserts, NULL: none */
 	PgsRowCounts *rows;
+	PgsNotes   *notes;			/* what readers of the table want to know; NULL: nothing */
 	/* rows of PGS_CHANGE_DELETE_SOME until they are looked up */
 	int			npending;
 	Size		pending_bytes;
@@ -102,6 +104,10 @@ begin(Apply *a, Relation rel)
 	InitResultRelInfo(a->info, rel, 1, NULL, 0);
 	ExecOpenIndices(a->info, false);
 	pgs_epq_init(&a->epq, estate);
+	/* what a trigger of the user makes of a row is not what we note of it */
+	if (a->notes && rel->trigdesc && (rel->trigdesc->trig_insert_before_row || rel->trigdesc->trig_update_before_row ||
+									  rel->trigdesc->trig_delete_before_row))
+		a->notes->overflow = true;
 	a->image_desc = pgs_image_desc(RelationGetDescr(rel));
 	a->old = table_slot_create(rel, &estate->es_tupleTable);
 	a->new = table_slot_create(rel, &estate->es_tupleTable);
@@ -134,10 +140,38 @@ fetch_old(Apply *a, ItemPointer tid)
 			 ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid), RelationGetRelationName(a->rel));
 }
 
+/* Note the values of a row that is written. */
+static void
+note_row(Apply *a, TupleTableSlot *slot)
+{
+	PgsNotes   *notes = a->notes;
+	MemoryContext old;
+	ListCell   *lc;
+
+	if (!notes || notes->overflow)
+		return;
+	if (list_length(notes->values) >= PGS_MAX_NOTED_ROWS * list_length(notes->columns))
+	{
+		notes->overflow = true;
+		return;
+	}
+	old = MemoryContextSwitchTo(notes->context);
+	foreach(lc, notes->columns)
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(slot, lfirst_int(lc), &isnull);
+
+		notes->values = lappend(notes->values, isnull ? NULL :
+								pgs_capture_pack(value, TupleDescAttr(slot->tts_tupleDescriptor, lfirst_int(lc) - 1)));
+	}
+	MemoryContextSwitchTo(old);
+}
+
 static void
 delete_row(Apply *a, ItemPointer tid)
 {
 	fetch_old(a, tid);
+	note_row(a, a->old);
 	ExecSimpleRelationDelete(a->info, a->estate, &a->epq, a->old);
 	a->rows->deleted++;
 }
@@ -146,6 +180,7 @@ static void
 insert_image(Apply *a, bytea *image)
 {
 	pgs_image_store(image, a->image_desc, a->new);
+	note_row(a, a->new);
 	ExecSimpleRelationInsert(a->info, a->estate, a->new);
 }
 
@@ -196,6 +231,7 @@ update_row(Apply *a, bytea *image, ItemPointer tid, TupleTableSlot *change, Memo
 {
 	fetch_old(a, tid);
 	pgs_image_store(image, a->image_desc, a->new);
+	note_row(a, a->old);
 	if (changes_unique(a))
 	{
 		ExecSimpleRelationDelete(a->info, a->estate, &a->epq, a->old);
@@ -209,7 +245,10 @@ update_row(Apply *a, bytea *image, ItemPointer tid, TupleTableSlot *change, Memo
 		tuplestore_puttupleslot(a->deferred, change);
 	}
 	else
+	{
+		note_row(a, a->new);
 		ExecSimpleRelationUpdate(a->info, a->estate, &a->epq, a->old, a->new);
+	}
 	a->rows->updated++;
 }
 
@@ -251,15 +290,15 @@ apply_change(Apply *a, TupleTableSlot *slot, MemoryContext caller)
 }
 
 /*
- * Apply a difference made by pgs_diff_run, and count what was written.  Ends both tuplestores.
+ * Apply a difference made by pgs_diff_run; count and note what was written.  Ends both tuplestores.
  */
 void
-pgs_apply_run(Relation rel, Tuplestorestate *diff, TupleDesc desc, PgsRowCounts *rows)
+pgs_apply_run(Relation rel, Tuplestorestate *diff, TupleDesc desc, PgsNotes *notes, PgsRowCounts *rows)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext per_row;
-	Apply		a = {.rows = rows};
+	Apply		a = {.rows = rows, .notes = notes};
 	bool		isnull;
 
 	if (!tuplestore_gettupleslot(diff, true, false, slot))

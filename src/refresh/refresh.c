@@ -142,7 +142,6 @@ find_scopes(const PgsStream *stream, const List *changed, const List *marks, Lis
 	*scopes = NIL;
 	foreach(lc, changed)
 	{
-		List	   *noted = pgs_capture_columns(lfirst_oid(lc));
 		List	   *places = pgs_query_restrictions(query, lfirst_oid(lc));
 		ListCell   *place;
 
@@ -157,7 +156,7 @@ find_scopes(const PgsStream *stream, const List *changed, const List *marks, Lis
 			{
 				PgsRestriction *r = lfirst(alternative);
 
-				if (scope || !list_member_int(noted, r->attno))
+				if (scope || !pgs_capture_is_noted(stream, lfirst_oid(lc), r->attno, marks))
 					continue;
 				scope = palloc0(sizeof(PgsDiffScope));
 				scope->resno = r->resno;
@@ -173,12 +172,12 @@ find_scopes(const PgsStream *stream, const List *changed, const List *marks, Lis
 }
 
 static void
-write_difference(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, PgsRowCounts *rows)
+write_difference(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, PgsNotes *notes, PgsRowCounts *rows)
 {
 	TupleDesc	desc;
 	Tuplestorestate *diff = pgs_diff_run(stream, rel, scope, &desc);
 
-	pgs_apply_run(rel, diff, desc, rows);
+	pgs_apply_run(rel, diff, desc, notes->columns ? notes : NULL, rows);
 	/* the next scope, and what reads from this table, must see it */
 	CommandCounterIncrement();
 	UpdateActiveSnapshotCommandId();
@@ -189,6 +188,7 @@ static void
 compute_table(const PgsStream *stream, bool whole, const List *scopes, PgsRefreshResult *result)
 {
 	Relation	rel = table_open(stream->relid, RowExclusiveLock);
+	PgsNotes	notes = {.columns = pgs_capture_columns_for_readers(stream->relid), .context = CurrentMemoryContext};
 	PgsIdentity saved;
 	ListCell   *lc;
 
@@ -197,7 +197,7 @@ compute_table(const PgsStream *stream, bool whole, const List *scopes, PgsRefres
 	{
 		result->action = "DIFFERENTIAL";
 		foreach(lc, scopes)
-			write_difference(stream, rel, lfirst(lc), &result->rows);
+			write_difference(stream, rel, lfirst(lc), &notes, &result->rows);
 	}
 	else if (pgs_load_possible(rel))
 	{
@@ -207,11 +207,13 @@ compute_table(const PgsStream *stream, bool whole, const List *scopes, PgsRefres
 	else
 	{
 		result->action = "FULL";
-		write_difference(stream, rel, NULL, &result->rows);
+		write_difference(stream, rel, NULL, &notes, &result->rows);
 	}
 	pgs_identity_restore(&saved);
 	table_close(rel, NoLock);
-	if (result->rows.inserted + result->rows.updated + result->rows.deleted > 0)
+	if (notes.values && !notes.overflow)
+		pgs_capture_mark_values(stream->relid, notes.columns, notes.values);
+	else if (result->rows.inserted + result->rows.updated + result->rows.deleted > 0)
 		pgs_capture_mark(stream->relid, PGS_MARK_ROWS);
 	else if (strcmp(result->action, "INITIAL") != 0)
 		result->action = "NO_DATA";

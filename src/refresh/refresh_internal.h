@@ -49,7 +49,14 @@ extern Tuplestorestate *pgs_diff_run(const PgsStream *stream, Relation rel, cons
 extern void pgs_diff_find_duplicates(Relation rel, int n, Datum *images, Datum *counts, List **tids);
 extern void pgs_diff_execute(const char *sql, int nargs, Oid *types, Datum *values, DestReceiver *dest);
 
-/* apply.c */
-extern void pgs_apply_run(Relation rel, Tuplestorestate *diff, TupleDesc desc, PgsRowCounts *rows);
+/* apply.c: values of the rows written, for those who read from the table */
+typedef struct PgsNotes
+{
+	List	   *columns;		/* attribute numbers */
+	List	   *values;			/* packed, of each column in turn for each row */
+	bool		overflow;		/* more than are worth noting */
+	MemoryContext context;
+} PgsNotes;
+extern void pgs_apply_run(Relation rel, Tuplestorestate *diff, TupleDesc desc, PgsNotes *notes, PgsRowCounts *rows);
 
 #endif							/* PGS_REFRESH_INTERNAL_H */

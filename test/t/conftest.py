@@ -26,6 +26,11 @@ def as_server(*command, check=True):
     return done
 
 
+def server_is_away(error):
+    """Whether an error is of the connection, not of the statement: none from the server, or one of its shutting down."""
+    return error.pgcode is None or error.pgcode.startswith("57P")
+
+
 class Cluster:
     def __init__(self, preload=True, settings=(), base_of=None, start=True):
         self.dir = Path(tempfile.mkdtemp(prefix="pgstream-t-", dir="/tmp"))
@@ -98,8 +103,8 @@ class Cluster:
         while True:
             try:
                 return self.value(statement)
-            except psycopg2.OperationalError:
-                if time.monotonic() > end:
+            except psycopg2.Error as e:
+                if not server_is_away(e) or time.monotonic() > end:
                     raise
                 time.sleep(0.05)
 
@@ -112,7 +117,9 @@ class Cluster:
                 got = self.value(statement, dbname)
                 if got == wanted:
                     return
-            except psycopg2.OperationalError as e:
+            except psycopg2.Error as e:
+                if not server_is_away(e):
+                    raise
                 got = e
             time.sleep(0.05)
         raise AssertionError(f"{statement}: {got}, not {wanted}\n{self.log()[-2000:]}")

@@ -17,6 +17,7 @@ class Generator:
     def __init__(self, rnd):
         self.rnd = rnd
         self.n = itertools.count()
+        self.streams = []       # stream tables that others may read
 
     def pick(self, *options):
         return self.rnd.choice(options)
@@ -30,6 +31,8 @@ class Generator:
         if depth > 0 and self.chance(0.3):
             columns = ["k1", "k2"]
             return f"({self.query(depth - 1, names=columns)}) {alias}", alias, columns
+        if self.streams and self.chance(0.4):
+            return f"{self.rnd.choice(self.streams)} {alias}", alias, ["k1", "k2"]
         table = self.pick(*TABLES)
         return f"{table} {alias}", alias, ["a", "b"] if table == "bag" else list(INTS)
 
@@ -149,6 +152,7 @@ def one_seed(connection, seed):
         query = g.query()
         try:
             run(f"SELECT dbt_pgstream.create_stream_table('st{len(queries)}', $q${query}$q$, '1d')")
+            g.streams.append(f"st{len(queries)}")
             queries.append(query)
         except psycopg2.Error as e:
             # an ambiguous USING column, a sum too large: what SQL itself refuses
@@ -164,8 +168,12 @@ def one_seed(connection, seed):
             if rnd.random() < 0.2:
                 since[-1] = f"BEGIN; {since[-1]}; SAVEPOINT s; {g.change()}; ROLLBACK TO s; {g.change()}; COMMIT"
             run(since[-1])
+        together = rnd.random() < 0.3
+        if together:
+            assert run("SELECT dbt_pgstream.refresh_all()")[0][0] == 0
         for i, query in enumerate(queries):
-            run(f"SELECT dbt_pgstream.refresh_stream_table('st{i}')")
+            if not together:
+                run(f"SELECT dbt_pgstream.refresh_stream_table('st{i}')")
             (missing, unexpected, ok), = run(f"SELECT * FROM dbt_pgstream.verify_stream_table('st{i}')")
             actions.add(run(f"SELECT last_action FROM dbt_pgstream.pg_stat_stream_tables WHERE pgs_name = 'st{i}'")[0][0])
             lines = "\n".join(since)
