@@ -11,22 +11,48 @@ OBJS = \
 	src/module.o \
 	src/catalog/relids.o \
 	src/catalog/stream.o \
+	src/catalog/source.o \
 	src/catalog/history.o \
 	src/catalog/link.o \
 	src/capture/mark.o \
+	src/capture/buffer.o \
+	src/capture/trigger.o \
+	src/capture/wake.o \
+	src/capture/obstacle.o \
 	src/capture/attach.o \
 	src/capture/frontier.o \
+	src/capture/empty.o \
 	src/query/parse.o \
 	src/query/expand.o \
 	src/query/check.o \
 	src/query/key.o \
 	src/query/restrict.o \
+	src/query/columns.o \
 	src/query/define.o \
+	src/delta/embed.o \
+	src/delta/cte.o \
+	src/delta/block.o \
+	src/delta/aggregate.o \
+	src/delta/distinct.o \
+	src/delta/union.o \
+	src/delta/leaf.o \
+	src/delta/join.o \
+	src/delta/outer.o \
+	src/delta/describe.o \
 	src/refresh/identity.o \
 	src/refresh/image.o \
+	src/refresh/execute.o \
+	src/refresh/writer.o \
 	src/refresh/load.o \
+	src/refresh/numeric.o \
+	src/refresh/extreme.o \
+	src/refresh/state.o \
 	src/refresh/diff.o \
+	src/refresh/scope.o \
+	src/refresh/locate.o \
 	src/refresh/apply.o \
+	src/refresh/incremental.o \
+	src/refresh/explain.o \
 	src/refresh/verify.o \
 	src/refresh/refresh.o \
 	src/schedule/duration.o \

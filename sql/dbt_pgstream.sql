@@ -54,22 +54,32 @@ CREATE TABLE dbt_pgstream_internal.history (
     rows_deleted    bigint NOT NULL,
     duration_ms     double precision NOT NULL,
     initiated_by    text NOT NULL,
-    error_message   text
+    error_message   text,
+    reason          text
 );
 CREATE INDEX history_stream_time ON dbt_pgstream_internal.history (pgs_id, start_time);
 COMMENT ON TABLE dbt_pgstream_internal.history IS 'Refreshes of the last dbt_pgstream.history_retention hours.';
 
--- not part of a dump: it would mean nothing elsewhere
+-- not part of a dump, as are change buffers and states: they would mean nothing elsewhere
 CREATE TABLE dbt_pgstream_internal.change (
     relid           oid NOT NULL,
     kind            "char" NOT NULL,
     xid             xid8 NOT NULL,
-    cid             bigint NOT NULL,
-    attnum          int2 NOT NULL,
-    value           bytea
+    cid             bigint NOT NULL
 );
 COMMENT ON TABLE dbt_pgstream_internal.change IS
-'Change marks: who wrote to which source; relid 0 concerns everything. kind r: rows, d: DDL. attnum, value: a column of a row that was written, old or new; 0: any row. See src/capture.';
+'Change marks: what no change buffer tells. relid 0 concerns everything. kind r: rows were written (TRUNCATE), d: DDL. See src/capture.';
+
+CREATE TABLE dbt_pgstream_internal.source (
+    relid           oid CONSTRAINT source_pkey PRIMARY KEY,
+    buffer_a        oid NOT NULL,
+    buffer_b        oid NOT NULL,
+    current         smallint NOT NULL,
+    eager           boolean NOT NULL,
+    members         oid[] NOT NULL
+);
+COMMENT ON TABLE dbt_pgstream_internal.source IS
+'Captured sources: the two segments of the change buffer, which of them is written now (0, 1), whether a commit of changes wakes the scheduler, and the relations whose triggers write to it.';
 
 SELECT pg_catalog.pg_extension_config_dump('dbt_pgstream_internal.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('dbt_pgstream_internal.stream_pgs_id_seq', '');
@@ -84,13 +94,37 @@ AS 'MODULE_PATHNAME', 'pgs_row_image' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE 
 COMMENT ON FUNCTION dbt_pgstream_internal.row_image(record) IS
 'Canonical bytes of a row: equal exactly where two rows have equal images, for types without equality too.';
 
+CREATE FUNCTION dbt_pgstream_internal.values_image(VARIADIC "any") RETURNS bytea
+AS 'MODULE_PATHNAME', 'pgs_values_image' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION dbt_pgstream_internal.values_image("any") IS
+'The image of the row that some values make: row_image(ROW(...)), but quicker.';
+
+CREATE FUNCTION dbt_pgstream_internal.row_hash(VARIADIC "any") RETURNS bigint
+AS 'MODULE_PATHNAME', 'pgs_row_hash' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION dbt_pgstream_internal.row_hash("any") IS
+'Hash of the images of some values: what the index of a stream table finds its rows by.';
+
+CREATE FUNCTION dbt_pgstream_internal.is_finite(numeric) RETURNS boolean
+AS 'MODULE_PATHNAME', 'pgs_is_finite' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION dbt_pgstream_internal.is_finite(numeric) IS 'Neither NaN nor an infinity.';
+
+CREATE FUNCTION dbt_pgstream_internal.profile_step(bigint[], numeric, bigint) RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'pgs_profile_step' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION dbt_pgstream_internal.profile_step(bigint[], numeric, bigint) IS
+'Count a value, with a weight: NaN, Infinity, -Infinity, then one number for each scale from 0.';
+
+CREATE AGGREGATE dbt_pgstream_internal.profile(numeric, bigint) (
+    SFUNC = dbt_pgstream_internal.profile_step, STYPE = bigint[], INITCOND = '{0,0,0}', PARALLEL = SAFE);
+COMMENT ON AGGREGATE dbt_pgstream_internal.profile(numeric, bigint) IS
+'What a sum of numerics must know besides the sum of the finite ones to stay exact when values leave.';
+
 CREATE FUNCTION dbt_pgstream_internal.guard() RETURNS trigger
 AS 'MODULE_PATHNAME', 'pgs_guard' LANGUAGE C;
 COMMENT ON FUNCTION dbt_pgstream_internal.guard() IS 'Trigger of every stream table: refuses direct writes.';
 
 CREATE FUNCTION dbt_pgstream_internal.capture() RETURNS trigger
 AS 'MODULE_PATHNAME', 'pgs_capture' LANGUAGE C;
-COMMENT ON FUNCTION dbt_pgstream_internal.capture() IS 'Trigger of sources: leaves a change mark.';
+COMMENT ON FUNCTION dbt_pgstream_internal.capture() IS 'Trigger of sources: appends what a statement wrote to their change buffers.';
 
 CREATE FUNCTION dbt_pgstream_internal.maintain_capture() RETURNS boolean
 AS 'MODULE_PATHNAME', 'pgs_maintain_capture' LANGUAGE C;
@@ -192,12 +226,12 @@ COMMENT ON VIEW dbt_pgstream.pgs_dependencies IS
 CREATE VIEW dbt_pgstream.pgs_refresh_history AS
 SELECT h.refresh_id, h.pgs_id, s.relid::oid AS pgs_relid, h.start_time, h.end_time, h.action, h.status,
        h.rows_inserted, h.rows_updated, h.rows_deleted, h.duration_ms, h.initiated_by,
-       CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN h.error_message END AS error_message
+       CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN h.error_message END AS error_message, h.reason
 FROM dbt_pgstream_internal.history h
 JOIN dbt_pgstream_internal.stream s ON s.pgs_id = h.pgs_id
 JOIN pg_catalog.pg_class c ON c.oid = s.relid;
 COMMENT ON VIEW dbt_pgstream.pgs_refresh_history IS
-'Refreshes within dbt_pgstream.history_retention. action INITIAL: bulk load, FULL: full difference, DIFFERENTIAL: only where a change can have touched the result, NO_DATA: nothing differed (of a run of scheduled ones, the first is kept). error_message: for owners only.';
+'Refreshes within dbt_pgstream.history_retention. action INITIAL: bulk load, FULL: full difference, DIFFERENTIAL: by the changes of the sources, NO_DATA: nothing differed (of a run of scheduled ones, the first is kept). reason: why that action and no cheaper one. error_message: for owners only.';
 
 -- one shape for all engines
 CREATE VIEW dbt_pgstream.pg_stat_stream_tables AS
@@ -220,10 +254,18 @@ FROM dbt_pgstream_internal.external_streams();
 COMMENT ON VIEW dbt_pgstream.pg_stat_stream_tables IS
 'State of every stream table of every engine. stale: not populated, failing, without its source, or due for more than 10 seconds; a manual one is never stale by time alone.';
 
+CREATE FUNCTION dbt_pgstream_internal.buffered_rows(source oid) RETURNS bigint
+AS 'MODULE_PATHNAME', 'pgs_buffered_rows' LANGUAGE C STRICT;
+COMMENT ON FUNCTION dbt_pgstream_internal.buffered_rows(oid) IS
+'Rows in the change buffer of a source, consumed or not; NULL: it has none.';
+
 CREATE VIEW dbt_pgstream_internal.source_health AS
 SELECT d.source_relid::regclass::text AS source_table, d.cdc_mode, NULL::text AS slot_name,
-       NULL::bigint AS lag_bytes, NULL::text AS confirmed_lsn, NULL::bigint AS pending_rows,
-       CASE WHEN c.relpersistence = 'u' THEN 'unlogged: emptied by a crash, and its stream tables follow' END AS alert
+       NULL::bigint AS lag_bytes, NULL::text AS confirmed_lsn, dbt_pgstream_internal.buffered_rows(d.source_relid) AS pending_rows,
+       CASE WHEN c.relpersistence = 'u' THEN 'unlogged: emptied by a crash, and its stream tables follow'
+            WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = d.source_relid AND t.tgenabled <> 'A'
+                         AND t.tgfoid = 'dbt_pgstream_internal.capture'::regproc)
+            THEN 'a capture trigger is disabled: each refresh computes the query' END AS alert
 FROM (SELECT DISTINCT source_relid, cdc_mode FROM dbt_pgstream.pgs_dependencies) d
 JOIN pg_catalog.pg_class c ON c.oid = d.source_relid
 UNION ALL
@@ -289,7 +331,7 @@ CREATE FUNCTION dbt_pgstream.check_cdc_health(
     OUT pending_rows bigint, OUT alert text) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pgs_check_cdc_health' LANGUAGE C ROWS 20;
 COMMENT ON FUNCTION dbt_pgstream.check_cdc_health() IS
-'One row for each source of each engine''s stream tables; alert is NULL where all is well.';
+'One row for each source of each engine''s stream tables. pending_rows: changed rows that are kept, until all stream tables have followed them. alert is NULL where all is well.';
 
 CREATE FUNCTION dbt_pgstream.check_query(query text,
     OUT block text, OUT rule text, OUT reason text, OUT hint text) RETURNS SETOF record

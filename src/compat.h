@@ -30,8 +30,37 @@
 #define pgs_init_range_table(estate, rte, updated) \
 	((rte)->updatedCols = (updated), ExecInitRangeTable(estate, list_make1(rte)))
 #define pgs_rte_detach_relation(rte) ((rte)->requiredPerms = 0, (rte)->selectedCols = NULL)
+#define pgs_rte_read_as(query, rte, user) \
+	((rte)->requiredPerms = ACL_SELECT, (rte)->checkAsUser = (user), (rte)->selectedCols = NULL)
+#define pgs_rte_adopt(query, rte, from) ((void) 0)
 #else
 #define pgs_rte_detach_relation(rte) ((rte)->perminfoindex = 0)
+/* an item that is moved to another query takes its permissions along */
+static inline void
+pgs_rte_adopt(Query *query, RangeTblEntry *rte, Query *from)
+{
+	RTEPermissionInfo *old;
+	RTEPermissionInfo *new;
+
+	if (rte->perminfoindex == 0)
+		return;
+	old = getRTEPermissionInfo(from->rteperminfos, rte);
+	rte->perminfoindex = 0;
+	new = addRTEPermissionInfo(&query->rteperminfos, rte);
+	new->requiredPerms = old->requiredPerms;
+	new->checkAsUser = old->checkAsUser;
+	new->selectedCols = old->selectedCols;
+}
+static inline void
+pgs_rte_read_as(Query *query, RangeTblEntry *rte, Oid user)
+{
+	RTEPermissionInfo *perminfo;
+
+	rte->perminfoindex = 0;
+	perminfo = addRTEPermissionInfo(&query->rteperminfos, rte);
+	perminfo->requiredPerms = ACL_SELECT;
+	perminfo->checkAsUser = user;
+}
 static inline void
 pgs_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 {
@@ -51,9 +80,74 @@ pgs_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 #if PG_VERSION_NUM < 180000
 #define pgs_rte_is_group(rte) false
 #define pgs_rte_group_exprs(rte) NIL
+#define pgs_flatten_groups(query) ((void) 0)
 #else
+#include "optimizer/optimizer.h"
+static inline void
+pgs_flatten_groups(Query *query)
+{
+	if (!query->hasGroupRTE)
+		return;
+	query->targetList = (List *) flatten_group_exprs(NULL, query, (Node *) query->targetList);
+	query->havingQual = flatten_group_exprs(NULL, query, query->havingQual);
+	/* it comes last */
+	query->rtable = list_delete_last(query->rtable);
+	query->hasGroupRTE = false;
+}
 #define pgs_rte_is_group(rte) ((rte)->rtekind == RTE_GROUP)
 #define pgs_rte_group_exprs(rte) ((rte)->groupexprs)
+#endif
+
+/* 18 moved what EXPLAIN is made of */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
+/* 18 counts what an index scan does, for EXPLAIN */
+#if PG_VERSION_NUM < 180000
+#define pgs_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, nkeys, 0)
+#else
+#define pgs_index_beginscan(rel, index, snapshot, nkeys) index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#endif
+
+/* 18 tells the columns of RETURNING OLD and NEW apart */
+#if PG_VERSION_NUM < 180000
+#define pgs_expand_rte(rte, rtindex, names, vars) expandRTE(rte, rtindex, 0, -1, false, names, vars)
+#else
+#define pgs_expand_rte(rte, rtindex, names, vars) \
+	expandRTE(rte, rtindex, 0, VAR_RETURNING_DEFAULT, -1, false, names, vars)
+#endif
+
+/* 18 runs a query once, always */
+#if PG_VERSION_NUM < 180000
+#define pgs_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0, true)
+#else
+#define pgs_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0)
+#endif
+
+/* 16 renamed relfilenodes; 17 made reindexing tell its statement */
+#if PG_VERSION_NUM < 160000
+#define pgs_new_storage(rel) RelationSetNewRelfilenode(rel, (rel)->rd_rel->relpersistence)
+#else
+#define pgs_new_storage(rel) RelationSetNewRelfilenumber(rel, (rel)->rd_rel->relpersistence)
+#endif
+#if PG_VERSION_NUM < 170000
+#define pgs_reindex_table(relid, params) reindex_relation(relid, REINDEX_REL_PROCESS_TOAST, params)
+#else
+#define pgs_reindex_table(relid, params) reindex_relation(NULL, relid, REINDEX_REL_PROCESS_TOAST, params)
+#endif
+
+/* 16 made Vars tell which outer joins can have nulled them, and flattening ask for the planner's state */
+#if PG_VERSION_NUM < 160000
+#define pgs_keep_nullingrels(var, joins) ((void) 0)
+#define pgs_copy_nullingrels(var, from, without) ((void) 0)
+#define pgs_flatten_aliases(query, node) flatten_join_alias_vars(query, node)
+#else
+#define pgs_keep_nullingrels(var, joins) ((var)->varnullingrels = bms_intersect((var)->varnullingrels, joins))
+#define pgs_copy_nullingrels(var, from, without) \
+	((var)->varnullingrels = bms_difference((from)->varnullingrels, without))
+#define pgs_flatten_aliases(query, node) flatten_join_alias_vars(NULL, query, node)
 #endif
 
 /* 18 can leave room before a minimal tuple */

@@ -23,6 +23,7 @@ int			pgs_launcher_naptime = 60;
 int			pgs_max_consecutive_errors = 10;
 int			pgs_retry_base = 1000;
 int			pgs_retry_max = 3600 * 1000;
+double		pgs_full_refresh_factor = 2.0;
 int			pgs_history_retention = 7 * 24;
 
 PGDLLEXPORT void _PG_init(void);
@@ -64,6 +65,10 @@ _PG_init(void)
 	DefineCustomIntVariable("dbt_pgstream.retry_max",
 							"Longest wait between two tries of a failing stream table.",
 							NULL, &pgs_retry_max, 3600 * 1000, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomRealVariable("dbt_pgstream.full_refresh_factor",
+							 "How many times dearer than computing the whole a refresh by delta may be, by the planner's costs.",
+							 "For refresh mode DIFFERENTIAL; in mode AUTO it is 1.",
+							 &pgs_full_refresh_factor, 2.0, 0.0, 1e10, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("dbt_pgstream.history_retention",
 							"Hours for which the refresh history is kept (-1: for ever).",
 							NULL, &pgs_history_retention, 7 * 24, -1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);

@@ -15,6 +15,7 @@ extern int	pgs_launcher_naptime;	/* seconds */
 extern int	pgs_max_consecutive_errors; /* before SUSPENDED; 0 is never */
 extern int	pgs_retry_base;			/* milliseconds, doubled by each error */
 extern int	pgs_retry_max;			/* milliseconds */
+extern double pgs_full_refresh_factor;	/* how much dearer a delta may be than the whole */
 extern int	pgs_history_retention;	/* hours; -1 keeps everything */
 
 #endif							/* PGS_MODULE_H */

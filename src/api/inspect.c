@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "capture/capture.h"
+#include "delta/delta.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -26,6 +27,7 @@ PG_FUNCTION_INFO_V1(pgs_next_run);
 PG_FUNCTION_INFO_V1(pgs_relations_read);
 PG_FUNCTION_INFO_V1(pgs_scheduler_running);
 PG_FUNCTION_INFO_V1(pgs_maintain_capture);
+PG_FUNCTION_INFO_V1(pgs_buffered_rows);
 
 static PgsName *
 name_arg(FunctionCallInfo fcinfo)
@@ -77,7 +79,7 @@ pgs_check_cdc_health(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* For each source, what a change of it will cost. */
+/* For each source, what a change of it will cost where the query as a whole has no delta. */
 static List *
 source_rules(PgsDefinition *def)
 {
@@ -98,25 +100,57 @@ source_rules(PgsDefinition *def)
 	return result;
 }
 
+static bool
+all_captured(Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, pgs_query_relations(query))
+		if (!pgs_capture_possible(lfirst_oid(lc)))
+			return false;
+	return true;
+}
+
+/* How the query as a whole is kept up to date, and then each of its parts. */
+static List *
+query_rules(PgsDefinition *def)
+{
+	PgsIncrement *inc = pgs_delta_analyze(def->query, 0);
+	PgsReason  *whole = palloc0(sizeof(PgsReason));
+
+	whole->block = "query";
+	if (!def->key)
+		whole->hint = "No key is selected: a changed row is deleted and inserted, not updated in place.";
+	if (!def->data_only || !all_captured(def->query))
+	{
+		whole->rule = "full";
+		whole->reason = def->data_only ?
+			"a source's changes cannot be captured: every refresh computes the query and writes only the rows that differ" :
+			"every refresh computes the query and writes only the rows that differ";
+		return lcons(whole, source_rules(def));
+	}
+	if (inc->obstacle)
+	{
+		whole->rule = "B";
+		whole->reason = psprintf("no delta rule for %s: query and stored rows are compared where a change can have "
+								 "touched them, and only what differs is written", inc->obstacle);
+		return lcons(whole, source_rules(def));
+	}
+	whole->rule = "A";
+	whole->reason = "the changes of the sources are turned into changes of the result";
+	return lcons(whole, pgs_delta_describe(inc));
+}
+
 /* check_query(query) returns table (block, rule, reason, hint) */
 Datum
 pgs_check_query(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	PgsDefinition *def = pgs_query_define(text_to_cstring(PG_GETARG_TEXT_PP(0)), GetUserId());
-	PgsReason	whole = {
-		.block = "query",
-		.rule = "full",
-		.reason = def->data_only ?
-		"a refresh compares query and stored rows if a source has changed, and writes only what differs" :
-		"every refresh computes the query and writes only the rows that differ",
-		.hint = def->key ? NULL : "No key is selected: a changed row is deleted and inserted, not updated in place."
-	};
 	ListCell   *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
-	def->reasons = list_concat(source_rules(def), def->reasons);
-	foreach(lc, lcons(&whole, def->reasons))
+	foreach(lc, list_concat(query_rules(def), def->reasons))
 	{
 		PgsReason  *r = lfirst(lc);
 		Datum		values[4] = {
@@ -187,8 +221,8 @@ pgs_schedule_times(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < dag->n; i++)
 	{
-		TimestampTz due = pgs_due_by_schedule(dag, i);
-		TimestampTz next = pgs_due_at(dag, i);
+		TimestampTz due = pgs_due_by_schedule(dag, i, true);
+		TimestampTz next = pgs_due_at(dag, i, true);
 		Datum		values[3] = {
 			ObjectIdGetDatum(dag->streams[i]->relid), TimestampTzGetDatum(due), TimestampTzGetDatum(next)
 		};
@@ -235,7 +269,7 @@ pgs_relations_read(PG_FUNCTION_ARGS)
 Datum
 pgs_maintain_capture(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(pgs_capture_maintain());
+	PG_RETURN_BOOL(pgs_capture_maintain(pgs_schedule_is_eager));
 }
 
 /* scheduler_running() returns boolean */
@@ -243,4 +277,15 @@ Datum
 pgs_scheduler_running(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(pgs_schedule_workers(MyDatabaseId) > 0);
+}
+
+/* buffered_rows(source) returns bigint: rows in its change buffer, NULL if it has none */
+Datum
+pgs_buffered_rows(PG_FUNCTION_ARGS)
+{
+	PgsSource	source;
+
+	if (!pgs_source_get(PG_GETARG_OID(0), &source))
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(pgs_buffer_count(&source));
 }

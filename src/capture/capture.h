@@ -1,14 +1,18 @@
 /*
  * capture.h - what has changed since a stream table was last right
  *
- * Writers leave a change mark for each source that they touch; a stream table remembers a frontier.  A mark that is
- * visible now and was not visible then is a change.
+ * Writers append what they write to the change buffers of its sources; a stream table remembers a frontier.  What is visible
+ * now and was not visible then is its delta.
  */
 #ifndef PGS_CAPTURE_H
 #define PGS_CAPTURE_H
 
 #include "access/tupdesc.h"
 #include "catalog/pgs_catalog.h"
+#include "executor/tuptable.h"
+#include "query/query.h"
+#include "utils/relcache.h"
+#include "utils/tuplestore.h"
 
 /* mark.c */
 typedef enum PgsMarkKind
@@ -18,36 +22,66 @@ typedef enum PgsMarkKind
 } PgsMarkKind;
 enum
 {
-	Anum_change_relid = 1, Anum_change_kind, Anum_change_xid, Anum_change_cid, Anum_change_attnum, Anum_change_value,
-	Natts_change = Anum_change_value
+	Anum_change_relid = 1, Anum_change_kind, Anum_change_xid, Anum_change_cid, Natts_change = Anum_change_cid
 };
-/* who writes more rows than this leaves one mark for all: then computing the whole is no loss */
-#define PGS_MAX_NOTED_ROWS 10000
-extern bytea *pgs_capture_pack(Datum value, Form_pg_attribute attr);
-extern void pgs_capture_mark_values(Oid relid, const List *columns, const List *values);
-extern Datum pgs_capture_unpack(bytea *packed, int16 typlen, bool typbyval);
 extern void pgs_capture_mark(Oid relid, PgsMarkKind kind);
 extern void pgs_capture_new_frontier(void);
 
-/* frontier.c */
-extern List *pgs_capture_read_marks(void);
+/* buffer.c */
+enum
+{
+	Anum_buffer_xid = 1, Anum_buffer_cid, Anum_buffer_weight, Natts_buffer_head = Anum_buffer_weight
+};
+extern void pgs_buffer_create(PgsSource *source, const Bitmapset *columns);
+extern Bitmapset *pgs_buffer_columns(const PgsSource *source);
+extern void pgs_buffer_add_columns(const PgsSource *source, const Bitmapset *columns);
+extern void pgs_buffer_drop(const PgsSource *source);
+extern int64 pgs_buffer_count(const PgsSource *source);
+extern void pgs_capture_drop_table(Oid relid);
+typedef struct PgsAppend PgsAppend;
+extern PgsAppend *pgs_append_begin(const PgsSource *source, Relation rel, int64 nrows);
+extern void pgs_append_row(PgsAppend *a, TupleTableSlot *slot, int weight);
+extern bool pgs_append_differs(PgsAppend *a, TupleTableSlot *x, TupleTableSlot *y);
+extern bool pgs_append_concerns(PgsAppend *a, const Bitmapset *updated);
+extern void pgs_append_end(PgsAppend *a);
+
+/* frontier.c: rows of a relation with weights, as a named tuplestore */
+typedef struct PgsDelta
+{
+	Oid			relid;
+	const char *name;			/* in the query environment */
+	int			natts;			/* columns of the relation that it holds; one more is the weight, int8 */
+	AttrNumber *attnos;			/* their numbers in the relation */
+	TupleDesc	desc;
+	Tuplestorestate *store;
+	double		rows;
+} PgsDelta;
 typedef enum PgsChanges
 {
 	PGS_CHANGES_NONE,			/* nothing to do */
 	PGS_CHANGES_ROWS,			/* known rows of some sources */
 	PGS_CHANGES_ANY				/* anything: compute the whole */
 } PgsChanges;
-extern PgsChanges pgs_capture_changes(const PgsStream *stream, const List *sources, const List *marks, List **changed);
-extern bool pgs_capture_is_noted(const PgsStream *stream, Oid relid, int attno, const List *marks);
-extern ArrayType *pgs_capture_values(const PgsStream *stream, Oid relid, int attno, const List *marks, bool *has_null);
+extern PgsDelta *pgs_delta_for_columns(Oid relid, const Bitmapset *columns);
+extern PgsDelta *pgs_delta_for_relation(Relation rel);
+extern int	pgs_delta_place(const PgsDelta *delta, int attno);
+extern PgsChanges pgs_capture_changes(const PgsStream *stream, Query *query, const List *sources, List **deltas,
+									  const char **reason);
+extern bool pgs_capture_has_frontier(const PgsStream *stream);
 extern void pgs_capture_set_frontier(PgsStream *stream, Datum snapshot, int64 cid);
 extern char *pgs_capture_home(void);
 
-/* attach.c */
+/* wake.c */
+#define PGS_WORKER_TYPE "dbt_pgstream scheduler"
+extern int	pgs_wake_workers(Oid dboid, bool wake);
+extern void pgs_wake_at_commit(void);
+
+/* attach.c, obstacle.c, empty.c */
 extern bool pgs_capture_possible(Oid relid);
-extern bool pgs_capture_has_trigger(Oid relid, bool *enabled);
-extern List *pgs_capture_columns_for_readers(Oid relid);
+extern bool pgs_capture_has_trigger(Oid relid);
 extern const char *pgs_capture_obstacle(const PgsStream *stream, const List *sources);
-extern bool pgs_capture_maintain(void);
+typedef bool (*PgsIsEager) (const PgsStream *stream, const List *all);
+extern bool pgs_capture_maintain(PgsIsEager is_eager);
+extern void pgs_capture_empty(const List *streams);
 
 #endif							/* PGS_CAPTURE_H */

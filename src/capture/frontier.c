@@ -1,10 +1,10 @@
 /*
  * frontier.c - which changes has a stream table seen?
  *
- * MVCC itself is the frontier: the snapshot of the last refresh, its own transaction and command.  A mark is consumed if
+ * MVCC itself is the frontier: the snapshot of the last refresh, its own transaction and command.  A change is consumed if
  * its transaction is visible in that snapshot, or is that very transaction and made it by an older command.
  *
- * A frontier is worth nothing where the marks are other ones: in a database restored from a dump, whose transaction ids
+ * A frontier is worth nothing where the changes are other ones: in a database restored from a dump, whose transaction ids
  * begin anew.  So it carries its home, the cluster and the catalog that it was taken in.
  */
 #include "postgres.h"
@@ -16,212 +16,42 @@
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "capture/capture.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
+/* A frontier taken apart, as it is asked for each row of a buffer. */
 typedef struct
 {
-	Oid			relid;
-	char		kind;
-	FullTransactionId xid;
-	int64		cid;
-	int			attnum;			/* 0: any row */
-	bytea	   *value;			/* NULL: null */
-} Mark;
+	Datum		snapshot;
+	FullTransactionId xmin;
+	FullTransactionId xmax;
+	FullTransactionId own;
+	int64		own_cid;
+	FullTransactionId asked;	/* the last one that had to be looked up, and the answer */
+	bool		answer;
+} Frontier;
 
-/* The cluster and catalog in which marks and frontiers of this database mean something. */
+/* The cluster and catalog in which changes and frontiers of this database mean something. */
 char *
 pgs_capture_home(void)
 {
 	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), pgs_catalog_relid(PGS_CATALOG_STREAM));
 }
 
-/* All marks that the active snapshot sees. */
-List *
-pgs_capture_read_marks(void)
-{
-	Relation	rel = table_open(pgs_catalog_relid(PGS_CATALOG_CHANGE), AccessShareLock);
-	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	List	   *result = NIL;
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		Mark	   *mark = palloc(sizeof(Mark));
-
-		slot_getallattrs(slot);
-		mark->relid = DatumGetObjectId(slot->tts_values[Anum_change_relid - 1]);
-		mark->kind = DatumGetChar(slot->tts_values[Anum_change_kind - 1]);
-		mark->xid = DatumGetFullTransactionId(slot->tts_values[Anum_change_xid - 1]);
-		mark->cid = DatumGetInt64(slot->tts_values[Anum_change_cid - 1]);
-		mark->attnum = DatumGetInt16(slot->tts_values[Anum_change_attnum - 1]);
-		mark->value = slot->tts_isnull[Anum_change_value - 1] ? NULL :
-			DatumGetByteaPCopy(slot->tts_values[Anum_change_value - 1]);
-		result = lappend(result, mark);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return result;
-}
-
-static bool
-is_consumed(const PgsStream *stream, const Mark *mark)
-{
-	if (FullTransactionIdEquals(mark->xid, stream->refresh_xid))
-		return mark->cid < stream->frontier_cid;
-	return DatumGetBool(DirectFunctionCall2(pg_visible_in_snapshot, FullTransactionIdGetDatum(mark->xid),
-											stream->frontier));
-}
-
-/* Whether a mark tells of something that the stream table depends on. */
-static bool
-concerns(const PgsStream *stream, const List *sources, const Mark *mark)
-{
-	if (mark->relid == InvalidOid || list_member_oid(sources, mark->relid))
-		return true;
-	/* rows of its own are written by its own refreshes; DDL on it (a disabled guard) is another matter */
-	return mark->relid == stream->relid && mark->kind == PGS_MARK_DDL;
-}
-
-static bool
-has_frontier(const PgsStream *stream)
+bool
+pgs_capture_has_frontier(const PgsStream *stream)
 {
 	return stream->populated && stream->frontier != (Datum) 0 && stream->frontier_home != NULL &&
 		strcmp(stream->frontier_home, pgs_capture_home()) == 0;
-}
-
-/*
- * What has changed for a stream table since its frontier, as far as marks tell.  The caller has made sure that all of its
- * sources are captured.  For PGS_CHANGES_ROWS, "changed" are the sources that have.
- */
-PgsChanges
-pgs_capture_changes(const PgsStream *stream, const List *sources, const List *marks, List **changed)
-{
-	PgsChanges	result = PGS_CHANGES_NONE;
-	ListCell   *lc;
-
-	*changed = NIL;
-	if (!has_frontier(stream))
-		return PGS_CHANGES_ANY;
-	foreach(lc, marks)
-	{
-		Mark	   *mark = lfirst(lc);
-
-		if (!concerns(stream, sources, mark) || is_consumed(stream, mark))
-			continue;
-		if (mark->kind != PGS_MARK_ROWS || mark->attnum == 0)
-			return PGS_CHANGES_ANY;
-		result = PGS_CHANGES_ROWS;
-		*changed = list_append_unique_oid(*changed, mark->relid);
-	}
-	return result;
-}
-
-/* One command of one transaction: its marks were left together, of the same columns for each row. */
-typedef struct
-{
-	uint64		xid;
-	int64		cid;
-	bool		noted;
-} Batch;
-
-static int
-compare_batches(const void *a, const void *b)
-{
-	const Batch *x = a;
-	const Batch *y = b;
-
-	if (x->xid != y->xid)
-		return x->xid < y->xid ? -1 : 1;
-	return (x->cid > y->cid) - (x->cid < y->cid);
-}
-
-/*
- * Whether every command that changed a source noted the values of a column.  Which columns are noted can change, with the
- * stream tables that want to know.
- */
-bool
-pgs_capture_is_noted(const PgsStream *stream, Oid relid, int attno, const List *marks)
-{
-	Batch	   *batches = palloc(sizeof(Batch) * Max(list_length(marks), 1));
-	int			n = 0;
-	ListCell   *lc;
-
-	foreach(lc, marks)
-	{
-		Mark	   *mark = lfirst(lc);
-
-		if (mark->relid == relid && !is_consumed(stream, mark))
-			batches[n++] = (Batch) {U64FromFullTransactionId(mark->xid), mark->cid, mark->attnum == attno};
-	}
-	qsort(batches, n, sizeof(Batch), compare_batches);
-	for (int i = 0; i < n;)
-	{
-		bool		noted = false;
-		int			first = i;
-
-		for (; i < n && compare_batches(&batches[first], &batches[i]) == 0; i++)
-			noted |= batches[i].noted;
-		if (!noted)
-			return false;
-	}
-	return true;
-}
-
-static int
-compare_packed(const ListCell *a, const ListCell *b)
-{
-	bytea	   *x = lfirst(a);
-	bytea	   *y = lfirst(b);
-
-	if (VARSIZE(x) != VARSIZE(y))
-		return VARSIZE(x) < VARSIZE(y) ? -1 : 1;
-	return memcmp(x, y, VARSIZE(x));
-}
-
-/*
- * The distinct values (by image) of a column in the changed rows of a source, old and new, as an array of the column's
- * type; NULL if there are none, or none but nulls, which are told apart.
- */
-ArrayType *
-pgs_capture_values(const PgsStream *stream, Oid relid, int attno, const List *marks, bool *has_null)
-{
-	Oid			type = get_atttype(relid, attno);
-	List	   *packed = NIL;
-	Datum	   *values;
-	int			n = 0;
-	int16		typlen;
-	bool		typbyval;
-	char		typalign;
-	ListCell   *lc;
-
-	*has_null = false;
-	foreach(lc, marks)
-	{
-		Mark	   *mark = lfirst(lc);
-
-		if (mark->relid != relid || mark->attnum != attno || is_consumed(stream, mark))
-			continue;
-		if (mark->value == NULL)
-			*has_null = true;
-		else
-			packed = lappend(packed, mark->value);
-	}
-	if (packed == NIL)
-		return NULL;
-	list_sort(packed, compare_packed);
-	get_typlenbyvalalign(type, &typlen, &typbyval, &typalign);
-	values = palloc(sizeof(Datum) * list_length(packed));
-	foreach(lc, packed)
-		if (foreach_current_index(lc) == 0 || compare_packed(list_nth_cell(packed, foreach_current_index(lc) - 1), lc) != 0)
-			values[n++] = pgs_capture_unpack(lfirst(lc), typlen, typbyval);
-	return construct_array(values, n, type, typlen, typbyval, typalign);
 }
 
 /* Note the frontier of a refresh; 0 if its sources were not captured, so that the next one computes again. */
@@ -231,4 +61,289 @@ pgs_capture_set_frontier(PgsStream *stream, Datum snapshot, int64 cid)
 	stream->frontier = snapshot;
 	stream->frontier_cid = cid;
 	stream->frontier_home = snapshot ? pgs_capture_home() : NULL;
+}
+
+static Frontier
+open_frontier(const PgsStream *stream)
+{
+	return (Frontier)
+	{
+		.snapshot = stream->frontier,
+		.xmin = DatumGetFullTransactionId(DirectFunctionCall1(pg_snapshot_xmin, stream->frontier)),
+		.xmax = DatumGetFullTransactionId(DirectFunctionCall1(pg_snapshot_xmax, stream->frontier)),
+		.own = stream->refresh_xid,
+		.own_cid = stream->frontier_cid
+	};
+}
+
+static bool
+is_consumed(Frontier *f, FullTransactionId xid, int64 cid)
+{
+	if (FullTransactionIdEquals(xid, f->own))
+		return cid < f->own_cid;
+	if (FullTransactionIdPrecedes(xid, f->xmin))
+		return true;
+	if (FullTransactionIdFollowsOrEquals(xid, f->xmax))
+		return false;
+	if (!FullTransactionIdEquals(xid, f->asked))
+	{
+		f->answer = DatumGetBool(DirectFunctionCall2(pg_visible_in_snapshot, FullTransactionIdGetDatum(xid),
+													 f->snapshot));
+		f->asked = xid;
+	}
+	return f->answer;
+}
+
+/* ---- marks ---- */
+
+/* Whether a mark that isn't consumed tells of something that the stream table depends on. */
+static bool
+has_marks(const PgsStream *stream, const List *sources, Frontier *f)
+{
+	Relation	rel = table_open(pgs_catalog_relid(PGS_CATALOG_CHANGE), AccessShareLock);
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	bool		found = false;
+
+	if (RelationGetNumberOfBlocks(rel) > 0)
+	{
+		scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+		slot = table_slot_create(rel, NULL);
+		while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		{
+			Oid			relid;
+
+			slot_getallattrs(slot);
+			relid = DatumGetObjectId(slot->tts_values[Anum_change_relid - 1]);
+			/* rows of its own are written by its own refreshes; DDL on it (a disabled guard) is another matter */
+			found = (relid == InvalidOid || list_member_oid(sources, relid) ||
+					 (relid == stream->relid && DatumGetChar(slot->tts_values[Anum_change_kind - 1]) == PGS_MARK_DDL)) &&
+				!is_consumed(f, DatumGetFullTransactionId(slot->tts_values[Anum_change_xid - 1]),
+							 DatumGetInt64(slot->tts_values[Anum_change_cid - 1]));
+		}
+		ExecDropSingleTupleTableSlot(slot);
+		table_endscan(scan);
+	}
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* ---- rows ---- */
+
+/* What is known while the rows of one source are gathered. */
+typedef struct
+{
+	PgsDelta   *delta;
+	int		   *places;			/* in the buffer, of each column of the delta but the weight */
+	Datum	   *values;
+	bool	   *nulls;
+	TupleTableSlot *held;		/* an old version whose new one may be equal in all that counts, or empty */
+} Gather;
+
+/* A delta without rows yet: some columns of a relation, then the weight. */
+PgsDelta *
+pgs_delta_for_columns(Oid relid, const Bitmapset *columns)
+{
+	PgsDelta   *delta = palloc0(sizeof(PgsDelta));
+	int			attno = -1;
+
+	delta->relid = relid;
+	delta->natts = bms_num_members(columns);
+	delta->attnos = palloc(sizeof(AttrNumber) * Max(delta->natts, 1));
+	delta->desc = CreateTemplateTupleDesc(delta->natts + 1);
+	delta->name = psprintf("delta_%u", relid);
+	for (int i = 0; (attno = bms_next_member(columns, attno)) >= 0; i++)
+	{
+		Oid			type;
+		int32		typmod;
+		Oid			collation;
+
+		get_atttypetypmodcoll(relid, attno, &type, &typmod, &collation);
+		delta->attnos[i] = attno;
+		TupleDescInitEntry(delta->desc, i + 1, get_attname(relid, attno, false), type, typmod, 0);
+		TupleDescInitEntryCollation(delta->desc, i + 1, collation);
+	}
+	TupleDescInitEntry(delta->desc, delta->natts + 1, "weight", INT8OID, -1, 0);
+	delta->store = tuplestore_begin_heap(false, false, work_mem);
+	return delta;
+}
+
+/* Where in a segment the columns of a delta are; false if one is not there. */
+static bool
+find_places(PgsDelta *delta, TupleDesc desc, int *places)
+{
+	for (int i = 0; i < delta->natts; i++)
+	{
+		char	   *name = psprintf("c%d", delta->attnos[i]);
+
+		places[i] = -1;
+		for (int j = Natts_buffer_head; j < desc->natts; j++)
+			if (strcmp(NameStr(TupleDescAttr(desc, j)->attname), name) == 0 && !TupleDescAttr(desc, j)->attisdropped)
+				places[i] = j;
+		if (places[i] < 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+put_row(Gather *g, TupleTableSlot *slot)
+{
+	for (int i = 0; i < g->delta->natts; i++)
+	{
+		g->values[i] = slot->tts_values[g->places[i]];
+		g->nulls[i] = slot->tts_isnull[g->places[i]];
+	}
+	g->values[g->delta->natts] = Int64GetDatum(DatumGetInt16(slot->tts_values[Anum_buffer_weight - 1]));
+	g->nulls[g->delta->natts] = false;
+	tuplestore_putvalues(g->delta->store, g->delta->desc, g->values, g->nulls);
+	g->delta->rows++;
+}
+
+static bool
+equal_rows(Gather *g, TupleTableSlot *x, TupleTableSlot *y)
+{
+	for (int i = 0; i < g->delta->natts; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(x->tts_tupleDescriptor, g->places[i]);
+		int			at = g->places[i];
+
+		if (x->tts_isnull[at] != y->tts_isnull[at] ||
+			(!x->tts_isnull[at] && !datum_image_eq(x->tts_values[at], y->tts_values[at], attr->attbyval, attr->attlen)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Gather the rows of a segment that are visible now and were not then.  An old version right before a new one that is the same
+ * in all columns that this stream table uses is an update for somebody else: neither counts.
+ */
+static bool
+gather_segment(Oid segment, Frontier *f, PgsDelta *delta)
+{
+	Relation	rel = table_open(segment, AccessShareLock);
+	Gather		g = {.delta = delta};
+	TableScanDesc scan;
+	TupleTableSlot *slots[2];
+	int			turn = 0;
+	bool		complete;
+
+	g.places = palloc(sizeof(int) * Max(delta->natts, 1));
+	complete = find_places(delta, RelationGetDescr(rel), g.places);
+	if (!complete || RelationGetNumberOfBlocks(rel) == 0)
+	{
+		table_close(rel, AccessShareLock);
+		return complete;
+	}
+	g.values = palloc(sizeof(Datum) * (delta->natts + 1));
+	g.nulls = palloc(sizeof(bool) * (delta->natts + 1));
+	slots[0] = table_slot_create(rel, NULL);
+	slots[1] = table_slot_create(rel, NULL);
+	scan = table_beginscan_strat(rel, GetActiveSnapshot(), 0, NULL, true, false);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slots[turn]))
+	{
+		TupleTableSlot *slot = slots[turn];
+		bool		isnull;
+		Datum		xid = slot_getattr(slot, Anum_buffer_xid, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_consumed(f, DatumGetFullTransactionId(xid), DatumGetInt64(slot_getattr(slot, Anum_buffer_cid, &isnull))))
+			continue;
+		slot_getallattrs(slot);
+		if (DatumGetInt16(slot->tts_values[Anum_buffer_weight - 1]) > 0)
+		{
+			if (g.held && equal_rows(&g, g.held, slot))
+			{
+				g.held = NULL;
+				continue;
+			}
+			if (g.held)
+				put_row(&g, g.held);
+			g.held = NULL;
+			put_row(&g, slot);
+			continue;
+		}
+		if (g.held)
+			put_row(&g, g.held);
+		g.held = slot;
+		turn = 1 - turn;
+	}
+	if (g.held)
+		put_row(&g, g.held);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slots[0]);
+	ExecDropSingleTupleTableSlot(slots[1]);
+	table_close(rel, AccessShareLock);
+	return true;
+}
+
+/* The same of all columns: for tables that the engine writes itself. */
+PgsDelta *
+pgs_delta_for_relation(Relation rel)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
+			columns = bms_add_member(columns, i + 1);
+	return pgs_delta_for_columns(RelationGetRelid(rel), columns);
+}
+
+/* Where in a delta a column of the relation is; 0 if it isn't there. */
+int
+pgs_delta_place(const PgsDelta *delta, int attno)
+{
+	for (int i = 0; i < delta->natts; i++)
+		if (delta->attnos[i] == attno)
+			return i + 1;
+	return 0;
+}
+
+/*
+ * What has changed for a stream table since its frontier.  The caller has made sure, before it took the active snapshot, that
+ * all of its sources are captured, and holds locks on them and their buffers.
+ *
+ * For PGS_CHANGES_ROWS, "deltas" is a list of PgsDelta, one for each source that has changed; else "reason" may say why the
+ * rows are not known.
+ */
+PgsChanges
+pgs_capture_changes(const PgsStream *stream, Query *query, const List *sources, List **deltas, const char **reason)
+{
+	Frontier	f;
+	ListCell   *lc;
+
+	*deltas = NIL;
+	*reason = NULL;
+	if (!pgs_capture_has_frontier(stream))
+	{
+		*reason = "the last refresh left no frontier";
+		return PGS_CHANGES_ANY;
+	}
+	f = open_frontier(stream);
+	if (has_marks(stream, sources, &f))
+	{
+		*reason = "a source was truncated or altered, or a definition changed";
+		return PGS_CHANGES_ANY;
+	}
+	foreach(lc, sources)
+	{
+		PgsSource	source;
+		PgsDelta   *delta;
+
+		if (!pgs_source_get(lfirst_oid(lc), &source))
+			return PGS_CHANGES_ANY;
+		delta = pgs_delta_for_columns(lfirst_oid(lc), pgs_query_columns_used(query, lfirst_oid(lc)));
+		for (int i = 0; i < lengthof(source.buffers); i++)
+			if (!gather_segment(source.buffers[i], &f, delta))
+			{
+				*reason = "a column is not captured yet";
+				return PGS_CHANGES_ANY;
+			}
+		if (delta->rows > 0)
+			*deltas = lappend(*deltas, delta);
+		else
+			tuplestore_end(delta->store);
+	}
+	return *deltas ? PGS_CHANGES_ROWS : PGS_CHANGES_NONE;
 }

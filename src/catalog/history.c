@@ -19,7 +19,8 @@
 enum
 {
 	Anum_refresh_id = 1, Anum_pgs_id, Anum_start, Anum_end, Anum_action, Anum_status, Anum_inserted, Anum_updated,
-	Anum_deleted, Anum_duration, Anum_initiated_by, Anum_error, Natts_history = Anum_error
+	Anum_deleted, Anum_duration, Anum_initiated_by, Anum_error, Anum_reason,
+	Natts_history = Anum_reason
 };
 
 /* how many old entries one refresh may remove: spreads the work, and still removes more than is added */
@@ -47,12 +48,14 @@ prune(Relation rel, int64 stream_id, TimestampTz before, int limit)
 }
 
 /*
- * Record one refresh that ends now.  "start" and the end are wall-clock times; "error" is NULL for a success.
+ * Record one refresh that ends now.  "start" and the end are wall-clock times; "error" is NULL for a success; "reason" says why
+ * the action was the one taken, NULL where that goes without saying.
  * The caller holds the row lock of the stream table, so no two sessions prune the same entries.
  */
 void
 pgs_history_add(int64 stream_id, TimestampTz start, const char *action, const char *status,
-				int64 inserted, int64 updated, int64 deleted, const char *initiated_by, const char *error)
+				int64 inserted, int64 updated, int64 deleted, const char *initiated_by, const char *error,
+				const char *reason)
 {
 	Relation	rel = table_open(pgs_catalog_relid(PGS_CATALOG_HISTORY), RowExclusiveLock);
 	TimestampTz now = GetCurrentTimestamp();
@@ -75,6 +78,10 @@ pgs_history_add(int64 stream_id, TimestampTz start, const char *action, const ch
 		v[Anum_error - 1] = CStringGetTextDatum(error);
 	else
 		null[Anum_error - 1] = true;
+	if (reason)
+		v[Anum_reason - 1] = CStringGetTextDatum(reason);
+	else
+		null[Anum_reason - 1] = true;
 	CatalogTupleInsert(rel, heap_form_tuple(RelationGetDescr(rel), v, null));
 	if (pgs_history_retention >= 0)
 		prune(rel, stream_id, now - pgs_history_retention * USECS_PER_HOUR, PRUNE_BATCH);

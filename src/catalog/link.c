@@ -57,3 +57,17 @@ pgs_stream_link(Oid relid)
 	ObjectAddressSet(target, ExtensionRelationId, extension);
 	recordDependencyOn(&table, &target, DEPENDENCY_NORMAL);
 }
+
+/*
+ * Make a table of ours (a change buffer, a state) a member of the extension: it goes with it, and pg_dump leaves it out.
+ */
+void
+pgs_stream_adopt(Oid relid)
+{
+	ObjectAddress table;
+	ObjectAddress extension;
+
+	ObjectAddressSet(table, RelationRelationId, relid);
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid(PGS_EXTENSION, false));
+	recordDependencyOn(&table, &extension, DEPENDENCY_EXTENSION);
+}

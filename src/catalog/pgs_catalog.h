@@ -57,7 +57,8 @@ typedef struct PgsStream
 typedef enum PgsCatalog
 {
 	PGS_CATALOG_STREAM, PGS_CATALOG_STREAM_PKEY, PGS_CATALOG_STREAM_RELID, PGS_CATALOG_STREAM_ID_SEQ,
-	PGS_CATALOG_HISTORY, PGS_CATALOG_HISTORY_TIME, PGS_CATALOG_HISTORY_ID_SEQ, PGS_CATALOG_CHANGE, PGS_CATALOG_COUNT
+	PGS_CATALOG_HISTORY, PGS_CATALOG_HISTORY_TIME, PGS_CATALOG_HISTORY_ID_SEQ, PGS_CATALOG_CHANGE,
+	PGS_CATALOG_SOURCE, PGS_CATALOG_SOURCE_PKEY, PGS_CATALOG_COUNT
 } PgsCatalog;
 extern Oid	pgs_catalog_relid(PgsCatalog which);
 extern bool pgs_catalog_lock(bool wait);
@@ -76,13 +77,29 @@ extern const char *pgs_mode_name(PgsMode mode);
 extern PgsStatus pgs_status_parse(const char *text);
 extern const char *pgs_status_name(PgsStatus status);
 
+/* source.c: a relation whose changes are captured */
+typedef struct PgsSource
+{
+	Oid			relid;
+	Oid			buffers[2];		/* segments of its change buffer */
+	int			current;		/* the one that is written to */
+	bool		eager;			/* a commit of changes wakes the scheduler */
+	List	   *members;		/* itself and the partitions or children whose triggers write to it */
+} PgsSource;
+extern bool pgs_source_get(Oid relid, PgsSource *source);
+extern List *pgs_source_above(Oid relid);
+extern List *pgs_source_list(void);
+extern void pgs_source_put(const PgsSource *source);
+extern void pgs_source_delete(Oid relid);
+
 /* history.c */
 extern void pgs_history_add(int64 stream_id, TimestampTz start, const char *action, const char *status,
 							int64 inserted, int64 updated, int64 deleted,
-							const char *initiated_by, const char *error);
+							const char *initiated_by, const char *error, const char *reason);
 extern void pgs_history_forget(int64 stream_id);
 
 /* link.c */
 extern void pgs_stream_link(Oid relid);
+extern void pgs_stream_adopt(Oid relid);
 
 #endif							/* PGS_CATALOG_H */

@@ -9,6 +9,7 @@
 #include "access/xact.h"
 #include "catalog/pgs_catalog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "module.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
@@ -23,6 +24,8 @@ static const char *const names[PGS_CATALOG_COUNT] = {
 	[PGS_CATALOG_HISTORY_TIME] = "history_stream_time",
 	[PGS_CATALOG_HISTORY_ID_SEQ] = "history_refresh_id_seq",
 	[PGS_CATALOG_CHANGE] = "change",
+	[PGS_CATALOG_SOURCE] = "source",
+	[PGS_CATALOG_SOURCE_PKEY] = "source_pkey",
 };
 
 static Oid	relids[PGS_CATALOG_COUNT];
@@ -73,13 +76,20 @@ pgs_catalog_relid(PgsCatalog which)
 }
 
 /*
- * Lock all of the catalogs as their writers do, before anything else is locked.  DROP EXTENSION wants them and the
+ * Lock all of the catalogs as their writers do, and their schema, before anything else is locked.  DROP EXTENSION wants them and the
  * stream tables, in an order of its own; a worker, which doesn't wait, can't meet it halfway.  False if DROP EXTENSION
  * holds one of them and we don't wait.
  */
 bool
 pgs_catalog_lock(bool wait)
 {
+	Oid			nsp = get_namespace_oid(PGS_INTERNAL_SCHEMA, !wait);
+
+	/* whoever makes a table in the schema locks it, and DROP EXTENSION wants it, too */
+	if (wait)
+		LockDatabaseObject(NamespaceRelationId, nsp, 0, AccessShareLock);
+	else if (!OidIsValid(nsp) || !ConditionalLockDatabaseObject(NamespaceRelationId, nsp, 0, AccessShareLock))
+		return false;
 	for (int i = 0; i < PGS_CATALOG_COUNT; i++)
 	{
 		if (wait)

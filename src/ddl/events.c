@@ -108,9 +108,10 @@ dropped_objects(void)
 
 /* Most drops in a database are not our business: tell them cheaply. */
 static bool
-concern_us(const List *objects)
+concern_us(const List *objects, const List *sources)
 {
 	ListCell   *lc;
+	ListCell   *source;
 
 	foreach(lc, objects)
 	{
@@ -118,6 +119,9 @@ concern_us(const List *objects)
 
 		if (dropped->is_query || (OidIsValid(dropped->relid) && pgs_stream_get(dropped->relid, true)))
 			return true;
+		foreach(source, sources)
+			if (list_member_oid(((PgsSource *) lfirst(source))->members, dropped->relid))
+				return true;
 	}
 	return false;
 }
@@ -131,6 +135,22 @@ was_dropped(const List *objects, Oid relid)
 		if (((Dropped *) lfirst(lc))->relid == relid)
 			return OidIsValid(relid);
 	return false;
+}
+
+/* A source that is gone needs no buffer; one that has lost a partition or child has lost rows that no trigger saw. */
+static void
+forget_source(const PgsSource *source, const List *objects)
+{
+	ListCell   *lc;
+
+	if (was_dropped(objects, source->relid))
+	{
+		pgs_buffer_drop(source);
+		return;
+	}
+	foreach(lc, source->members)
+		if (was_dropped(objects, lfirst_oid(lc)))
+			pgs_capture_mark(source->relid, PGS_MARK_DDL);
 }
 
 /* What the user named in the command: the source that is gone, as far as can be told. */
@@ -159,6 +179,7 @@ forget_stream(Oid relid)
 		return;
 	pgs_history_forget(stream->id);
 	pgs_stream_delete(relid);
+	pgs_state_drop(stream->id, 1);
 	if (OidIsValid(stream->viewid) && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(stream->viewid)))
 	{
 		ObjectAddressSet(view, RelationRelationId, stream->viewid);
@@ -187,6 +208,7 @@ Datum
 pgs_on_sql_drop(PG_FUNCTION_ARGS)
 {
 	List	   *objects;
+	List	   *sources;
 	ListCell   *lc;
 
 	require_event_trigger(fcinfo);
@@ -194,8 +216,11 @@ pgs_on_sql_drop(PG_FUNCTION_ARGS)
 	if (!pgs_catalog_exists())
 		PG_RETURN_NULL();
 	objects = read_pinned(dropped_objects);
-	if (!concern_us(objects))
+	sources = pgs_source_list();
+	if (!concern_us(objects, sources))
 		PG_RETURN_NULL();
+	foreach(lc, sources)
+		forget_source(lfirst(lc), objects);
 	foreach(lc, pgs_stream_list())
 	{
 		PgsStream  *stream = lfirst(lc);
@@ -266,10 +291,16 @@ refuse_other_columns(Relation rel, Oid viewid)
 static void
 note_altered(Oid relid, bool is_stream)
 {
-	bool		enabled;
+	ListCell   *lc;
 
-	if (is_stream || (get_rel_relkind(relid) == RELKIND_RELATION && pgs_capture_has_trigger(relid, &enabled)))
+	if (is_stream)
 		pgs_capture_mark(relid, PGS_MARK_DDL);
+	/* what it is a part of now, and what it was a part of when the triggers were attached */
+	foreach(lc, pgs_source_above(relid))
+		pgs_capture_mark(lfirst_oid(lc), PGS_MARK_DDL);
+	foreach(lc, pgs_source_list())
+		if (list_member_oid(((PgsSource *) lfirst(lc))->members, relid))
+			pgs_capture_mark(((PgsSource *) lfirst(lc))->relid, PGS_MARK_DDL);
 }
 
 /*

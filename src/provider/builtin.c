@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "commands/trigger.h"
+#include "delta/delta.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "module.h"
@@ -134,7 +135,7 @@ next_due_text(const PgsStream *stream)
 	for (int i = 0; i < dag->n; i++)
 		if (dag->streams[i]->relid == stream->relid)
 		{
-			char	   *text = timestamp_text(pgs_due_at(dag, i));
+			char	   *text = timestamp_text(pgs_due_at(dag, i, true));
 
 			return text ? text : "never by itself";
 		}
@@ -153,21 +154,20 @@ scheduler_text(void)
 	return "running";
 }
 
+/* What a change of each source means, where a query has no delta of its own. */
 static void
-explain_sources(const PgsStream *stream, Tuplestorestate *store, TupleDesc desc)
+explain_scopes(Query *query, Tuplestorestate *store, TupleDesc desc)
 {
-	Query	   *query = pgs_query_of_view(stream->viewid);
 	ListCell   *lc;
 
-	foreach(lc, pgs_query_sources(stream->viewid))
+	foreach(lc, pgs_query_relations(query))
 	{
 		Oid			relid = lfirst_oid(lc);
 		char	   *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 													  get_rel_name(relid));
-		bool		is_stream = pgs_stream_get(relid, true) != NULL;
 		char	   *changes = pgs_capture_possible(relid) ? pgs_query_describe_changes(query, relid) : NULL;
 
-		pgs_put_property(store, desc, "source", psprintf("%s%s: %s", name, is_stream ? " (stream table)" : "",
+		pgs_put_property(store, desc, "source", psprintf("%s%s: %s", name, pgs_stream_get(relid, true) ? " (stream table)" : "",
 														 changes ? changes : "computed whole when it changes"));
 	}
 }
@@ -177,13 +177,28 @@ explain_blocks(const PgsStream *stream, Tuplestorestate *store, TupleDesc desc)
 {
 	PgsDefinition *def = pgs_query_define(pgs_query_view_sql(stream->viewid), pgs_define_owner(stream->relid));
 	const char *obstacle = pgs_capture_obstacle(stream, pgs_query_sources(stream->viewid));
+	Query	   *query = pgs_query_of_view(stream->viewid);
+	PgsIncrement *inc = pgs_delta_analyze(query, stream->id);
 	ListCell   *lc;
 
-	pgs_put_property(store, desc, "rule", obstacle ?
-					 "full: a refresh computes the query and writes only the rows that differ" :
-					 "B: a refresh compares query and stored rows where a change can have touched them");
 	pgs_put_property(store, desc, "capture", obstacle ? psprintf("none: %s", obstacle) :
-					 "a refresh is skipped while no source has changed");
+					 "complete: a refresh is skipped while no source has changed");
+	if (obstacle)
+		pgs_put_property(store, desc, "rule", "full: a refresh computes the query and writes only the rows that differ");
+	else if (inc->obstacle)
+		pgs_put_property(store, desc, "rule",
+						 psprintf("B: query and stored rows are compared where a change can have touched them, "
+								  "as there is no delta rule for %s", inc->obstacle));
+	else
+		pgs_put_property(store, desc, "rule", "A: the changes of the sources are turned into changes of the result");
+	if (inc->obstacle)
+		explain_scopes(query, store, desc);
+	foreach(lc, pgs_delta_describe(inc))
+	{
+		PgsReason  *r = lfirst(lc);
+
+		pgs_put_property(store, desc, r->block, psprintf("%s: %s", r->rule, r->reason));
+	}
 	foreach(lc, def->reasons)
 	{
 		PgsReason  *r = lfirst(lc);
@@ -218,12 +233,18 @@ explain(const PgsEngine *self, const PgsName *name, Tuplestorestate *store, Tupl
 		return;
 	}
 	pgs_put_property(store, desc, "query", pgs_query_view_sql(stream->viewid));
-	explain_sources(stream, store, desc);
 	explain_blocks(stream, store, desc);
 	/* the plan may show values of the query's constants and statistics: for the owner */
-	if (owner)
-		foreach(lc, pgs_refresh_plan(stream))
-			pgs_put_property(store, desc, "plan", lfirst(lc));
+	if (!owner)
+		return;
+	foreach(lc, pgs_refresh_explain(stream))
+	{
+		PgsProperty *p = lfirst(lc);
+
+		pgs_put_property(store, desc, p->name, p->value);
+	}
+	foreach(lc, pgs_refresh_plan(stream))
+		pgs_put_property(store, desc, "plan", lfirst(lc));
 }
 
 /* ---- history and health ---- */

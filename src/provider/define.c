@@ -165,8 +165,10 @@ pgs_define_create(PgsName *name, const PgsOptions *options)
 
 	stream->id = pgs_stream_next_id();
 	stream->viewid = pgs_query_create_view(stream->id, def->sql, owner);
-	run_command(psprintf("CREATE TABLE %s AS SELECT * FROM " PGS_INTERNAL_SCHEMA ".%s WITH NO DATA",
-						 quote_qualified_identifier(name->schema, name->name), pgs_query_view_name(stream->id)));
+	/* rows with a key are updated in place: with some room in each page, beside their old versions */
+	run_command(psprintf("CREATE TABLE %s%s AS SELECT * FROM " PGS_INTERNAL_SCHEMA ".%s WITH NO DATA",
+						 quote_qualified_identifier(name->schema, name->name), def->key ? " WITH (fillfactor = 90)" : "",
+						 pgs_query_view_name(stream->id)));
 	stream->relid = name->relid = get_relname_relid(name->name, get_namespace_oid(name->schema, false));
 	dress_table(stream->relid);
 
@@ -183,10 +185,9 @@ pgs_define_create(PgsName *name, const PgsOptions *options)
 	else
 		pgs_refresh_probe(stream);
 	if (stream->schedule)
-	{
 		advise_preload();
-		pgs_schedule_wake_on_commit();
-	}
+	/* also for a manual one: the scheduler attaches what captures its sources' changes, and leaves again */
+	pgs_schedule_wake_on_commit();
 	return stream;
 }
 

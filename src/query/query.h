@@ -14,7 +14,7 @@
 typedef struct PgsReason
 {
 	const char *block;			/* which part of the query */
-	const char *rule;			/* how it is kept up to date: "full", or "refused" */
+	const char *rule;			/* how it is kept up to date: "A", "B", "full"; or "refused" */
 	const char *reason;
 	const char *hint;			/* NULL: none */
 	int			sqlerrcode;		/* 0: the query is accepted all the same */
@@ -55,6 +55,10 @@ extern List *pgs_query_key(Query *query);
 extern List *pgs_query_relations(Query *query);
 extern List *pgs_query_restrictions(Query *query, Oid relid);
 extern char *pgs_query_describe_changes(Query *query, Oid relid);
+
+/* columns.c */
+extern Bitmapset *pgs_query_columns_used(Query *query, Oid relid);
+extern bool pgs_query_is_union_all(const Query *query);
 
 /* define.c */
 extern PgsDefinition *pgs_query_define(const char *text, Oid owner);

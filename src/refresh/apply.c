@@ -1,27 +1,20 @@
 /*
- * apply.c - write a difference into a stream table
+ * apply.c - write changes into a stream table
  *
- * Through the executor's simple DML (executor/execReplication.c), as a logical replication worker does: indexes,
- * constraints and row triggers are served, statement triggers (the guard is one) don't fire.  Rows are found by the
- * tid that the difference read under the same snapshot; nobody else writes, because of the refresh lock.
+ * Changes come one by one, each with the stored row that it is about (by the tid that was read under the same snapshot; nobody
+ * else writes, because of the refresh lock), or all in one tuplestore made by the full difference.
  *
- * Deletes come first, then updates in place, then inserts, so that a value of a unique index is free before it is
- * taken.  Two updates may still swap such values between them: an update that changes a column of a unique index
- * is a delete now and an insert at the end.
+ * A value of a unique index must be free before it is taken.  So inserts are kept to the end, and an update that changes a column
+ * of a unique index, which may swap values with another, is a delete now and an insert at the end.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/sysattr.h"
 #include "access/tableam.h"
-#include "access/xact.h"
-#include "capture/capture.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "compat.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/execnodes.h"
 #include "optimizer/optimizer.h"
 #include "refresh/refresh_internal.h"
 #include "utils/builtins.h"
@@ -29,31 +22,29 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
-#include "utils/snapmgr.h"
 
 /* images looked up together by one scan of the table */
 #define DUPLICATES_BATCH 10000
 #define DUPLICATES_BYTES (16 * 1024 * 1024)
 
-typedef struct
+struct PgsApply
 {
-	Relation	rel;
-	EState	   *estate;
-	ResultRelInfo *info;
-	EPQState	epq;
+	PgsWriter	w;				/* old: the stored row that is updated or deleted */
 	TupleDesc	image_desc;
-	TupleTableSlot *old;		/* the stored row that is updated or deleted */
-	TupleTableSlot *new;
 	Bitmapset  *unique;			/* columns that a unique index depends on */
-	Tuplestorestate *deferred;	/* updates that became inserts, NULL: none */
+	Tuplestorestate *inserts;	/* (image, weight), NULL: none */
+	TupleTableSlot *insert_slot;
 	PgsRowCounts *rows;
-	PgsNotes   *notes;			/* what readers of the table want to know; NULL: nothing */
-	/* rows of PGS_CHANGE_DELETE_SOME until they are looked up */
+	PgsAppend  *readers;		/* the change buffer of those who read from the table; NULL: none */
+	bool		mark;			/* they are told that something has changed, but not what */
+	MemoryContext context;		/* of this struct */
+	MemoryContext per_row;
+	/* rows to be deleted by their images, until they are looked up */
 	int			npending;
 	Size		pending_bytes;
 	Datum	   *images;
 	Datum	   *counts;
-} Apply;
+};
 
 /* Columns whose change may collide with another row that is yet to be written. */
 static Bitmapset *
@@ -81,121 +72,175 @@ unique_columns(Relation rel)
 	return result;
 }
 
-static void
-begin(Apply *a, Relation rel)
+/*
+ * Where the rows that are written go for those who read from the table; NULL where nobody does, or where triggers of the user
+ * make other rows of them than we know: then a mark has to do.
+ */
+static PgsAppend *
+open_readers(Relation rel, int64 nrows, bool *mark)
 {
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-	EState	   *estate = CreateExecutorState();
+	PgsSource	source;
+	PgsAppend  *result = NULL;
 
-	rte->rtekind = RTE_RELATION;
-	rte->relid = RelationGetRelid(rel);
-	rte->relkind = rel->rd_rel->relkind;
-	rte->rellockmode = RowExclusiveLock;
-	/* an update writes the whole row, also for triggers on UPDATE OF a column */
-	pgs_init_range_table(estate, rte, bms_add_range(NULL, 1 - FirstLowInvalidHeapAttributeNumber,
-													RelationGetNumberOfAttributes(rel) -
-													FirstLowInvalidHeapAttributeNumber));
-	estate->es_output_cid = GetCurrentCommandId(true);
-	estate->es_snapshot = RegisterSnapshot(GetActiveSnapshot());
+	*mark = false;
+	if (!pgs_source_get(RelationGetRelid(rel), &source))
+		return NULL;
+	if (!(rel->trigdesc && (rel->trigdesc->trig_insert_before_row || rel->trigdesc->trig_update_before_row ||
+							rel->trigdesc->trig_delete_before_row)))
+		result = pgs_append_begin(&source, rel, nrows);
+	*mark = result == NULL;
+	return result;
+}
 
-	a->rel = rel;
-	a->estate = estate;
-	a->info = makeNode(ResultRelInfo);
-	InitResultRelInfo(a->info, rel, 1, NULL, 0);
-	ExecOpenIndices(a->info, false);
-	pgs_epq_init(&a->epq, estate);
-	/* what a trigger of the user makes of a row is not what we note of it */
-	if (a->notes && rel->trigdesc && (rel->trigdesc->trig_insert_before_row || rel->trigdesc->trig_update_before_row ||
-									  rel->trigdesc->trig_delete_before_row))
-		a->notes->overflow = true;
+/* Begin to write about "nrows" changes into a stream table; "rows" counts them. */
+PgsApply *
+pgs_apply_begin(Relation rel, int64 nrows, PgsRowCounts *rows)
+{
+	PgsApply   *a = palloc0(sizeof(PgsApply));
+
+	pgs_writer_begin(&a->w, rel);
 	a->image_desc = pgs_image_desc(RelationGetDescr(rel));
-	a->old = table_slot_create(rel, &estate->es_tupleTable);
-	a->new = table_slot_create(rel, &estate->es_tupleTable);
 	a->unique = unique_columns(rel);
-	a->images = palloc(sizeof(Datum) * DUPLICATES_BATCH);
-	a->counts = palloc(sizeof(Datum) * DUPLICATES_BATCH);
-	AfterTriggerBeginQuery();
+	a->rows = rows;
+	a->readers = open_readers(rel, nrows, &a->mark);
+	a->context = CurrentMemoryContext;
+	a->per_row = AllocSetContextCreate(CurrentMemoryContext, "stream table row", ALLOCSET_DEFAULT_SIZES);
+	return a;
+}
+
+/* The slot for the stored row that the next change is about. */
+TupleTableSlot *
+pgs_apply_stored(PgsApply *a)
+{
+	return a->w.old;
+}
+
+/* Hand a row that is written on to those who read from the table. */
+static void
+note_row(PgsApply *a, TupleTableSlot *slot, int weight)
+{
+	if (a->readers)
+		pgs_append_row(a->readers, slot, weight);
 }
 
 static void
-finish(Apply *a)
+next_row(PgsApply *a)
 {
-	AfterTriggerEndQuery(a->estate);
-	EvalPlanQualEnd(&a->epq);
-	ExecCloseIndices(a->info);
-	ExecResetTupleTable(a->estate->es_tupleTable, false);
-	/* relations opened for foreign keys and the like */
-	ExecCloseResultRelations(a->estate);
-	ExecCloseRangeTableRelations(a->estate);
-	UnregisterSnapshot(a->estate->es_snapshot);
-	a->estate->es_snapshot = NULL;
-	FreeExecutorState(a->estate);
+	pgs_writer_next(&a->w);
+	MemoryContextReset(a->per_row);
+	CHECK_FOR_INTERRUPTS();
 }
 
-static void
-fetch_old(Apply *a, ItemPointer tid)
+/* Delete the stored row. */
+void
+pgs_apply_delete(PgsApply *a)
 {
-	if (!table_tuple_fetch_row_version(a->rel, tid, a->estate->es_snapshot, a->old))
-		elog(ERROR, "row (%u,%u) of stream table \"%s\" is gone",
-			 ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid), RelationGetRelationName(a->rel));
-}
+	MemoryContext old = MemoryContextSwitchTo(a->per_row);
 
-/* Note the values of a row that is written. */
-static void
-note_row(Apply *a, TupleTableSlot *slot)
-{
-	PgsNotes   *notes = a->notes;
-	MemoryContext old;
-	ListCell   *lc;
-
-	if (!notes || notes->overflow)
-		return;
-	if (list_length(notes->values) >= PGS_MAX_NOTED_ROWS * list_length(notes->columns))
-	{
-		notes->overflow = true;
-		return;
-	}
-	old = MemoryContextSwitchTo(notes->context);
-	foreach(lc, notes->columns)
-	{
-		bool		isnull;
-		Datum		value = slot_getattr(slot, lfirst_int(lc), &isnull);
-
-		notes->values = lappend(notes->values, isnull ? NULL :
-								pgs_capture_pack(value, TupleDescAttr(slot->tts_tupleDescriptor, lfirst_int(lc) - 1)));
-	}
-	MemoryContextSwitchTo(old);
-}
-
-static void
-delete_row(Apply *a, ItemPointer tid)
-{
-	fetch_old(a, tid);
-	note_row(a, a->old);
-	ExecSimpleRelationDelete(a->info, a->estate, &a->epq, a->old);
+	note_row(a, a->w.old, -1);
+	pgs_writer_delete(&a->w);
 	a->rows->deleted++;
+	MemoryContextSwitchTo(old);
+	next_row(a);
 }
 
 static void
-insert_image(Apply *a, bytea *image)
+insert_later(PgsApply *a, bytea *image, int64 weight)
 {
-	pgs_image_store(image, a->image_desc, a->new);
-	note_row(a, a->new);
-	ExecSimpleRelationInsert(a->info, a->estate, a->new);
+	Datum		values[] = {PointerGetDatum(image), Int64GetDatum(weight)};
+	bool		nulls[] = {false, false};
+
+	if (!a->inserts)
+	{
+		MemoryContext old = MemoryContextSwitchTo(a->context);
+		TupleDesc	desc = CreateTemplateTupleDesc(2);
+
+		TupleDescInitEntry(desc, 1, "image", BYTEAOID, -1, 0);
+		TupleDescInitEntry(desc, 2, "weight", INT8OID, -1, 0);
+		a->insert_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+		a->inserts = tuplestore_begin_heap(false, false, work_mem);
+		MemoryContextSwitchTo(old);
+	}
+	tuplestore_putvalues(a->inserts, a->insert_slot->tts_tupleDescriptor, values, nulls);
 }
 
-/* Delete the collected rows of which several are equal. */
+/* Insert a row, so many times, once all deletes and updates are done. */
+void
+pgs_apply_insert(PgsApply *a, bytea *image, int64 weight)
+{
+	insert_later(a, image, weight);
+	a->rows->inserted += weight;
+}
+
+static bool
+changes_unique(PgsApply *a)
+{
+	TupleDesc	desc = RelationGetDescr(a->w.rel);
+
+	if (a->unique == NULL)
+		return false;
+	slot_getallattrs(a->w.old);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(desc, i);
+
+		if (!bms_is_member(attr->attnum - FirstLowInvalidHeapAttributeNumber, a->unique) || attr->attisdropped)
+			continue;
+		if (a->w.old->tts_isnull[i] != a->w.new->tts_isnull[i])
+			return true;
+		if (!a->w.old->tts_isnull[i] &&
+			!datum_image_eq(a->w.old->tts_values[i], a->w.new->tts_values[i], attr->attbyval, attr->attlen))
+			return true;
+	}
+	return false;
+}
+
+/* Let the stored row become another one. */
+void
+pgs_apply_update(PgsApply *a, bytea *image)
+{
+	MemoryContext old = MemoryContextSwitchTo(a->per_row);
+
+	pgs_image_store(image, a->image_desc, a->w.new);
+	note_row(a, a->w.old, -1);
+	if (changes_unique(a))
+	{
+		pgs_writer_delete(&a->w);
+		insert_later(a, image, 1);
+	}
+	else
+	{
+		note_row(a, a->w.new, 1);
+		pgs_writer_update(&a->w);
+	}
+	a->rows->updated++;
+	MemoryContextSwitchTo(old);
+	next_row(a);
+}
+
 static void
-flush_duplicates(Apply *a)
+fetch_old(PgsApply *a, ItemPointer tid)
+{
+	if (!table_tuple_fetch_row_version(a->w.rel, tid, a->w.estate->es_snapshot, a->w.old))
+		elog(ERROR, "row (%u,%u) of stream table \"%s\" is gone",
+			 ItemPointerGetBlockNumber(tid), ItemPointerGetOffsetNumber(tid), RelationGetRelationName(a->w.rel));
+}
+
+/* Delete the collected rows that are known by their images only. */
+static void
+flush_pending(PgsApply *a)
 {
 	List	   *tids = NIL;
 	ListCell   *lc;
 
 	if (a->npending == 0)
 		return;
-	pgs_diff_find_duplicates(a->rel, a->npending, a->images, a->counts, &tids);
+	pgs_diff_find_duplicates(a->w.rel, a->npending, a->images, a->counts, &tids);
 	foreach(lc, tids)
-		delete_row(a, lfirst(lc));
+	{
+		fetch_old(a, lfirst(lc));
+		pgs_apply_delete(a);
+	}
 	for (int i = 0; i < a->npending; i++)
 		pfree(DatumGetPointer(a->images[i]));
 	list_free_deep(tids);
@@ -203,141 +248,118 @@ flush_duplicates(Apply *a)
 	a->pending_bytes = 0;
 }
 
-static bool
-changes_unique(Apply *a)
+/* Delete "count" of the stored rows that have an image; they are looked up many together. */
+void
+pgs_apply_delete_image(PgsApply *a, bytea *image, int64 count)
 {
-	TupleDesc	desc = RelationGetDescr(a->rel);
+	MemoryContext old = MemoryContextSwitchTo(a->context);
 
-	if (a->unique == NULL)
-		return false;
-	slot_getallattrs(a->old);
-	for (int i = 0; i < desc->natts; i++)
+	if (!a->images)
 	{
-		Form_pg_attribute attr = TupleDescAttr(desc, i);
-
-		if (!bms_is_member(attr->attnum - FirstLowInvalidHeapAttributeNumber, a->unique) || attr->attisdropped)
-			continue;
-		if (a->old->tts_isnull[i] != a->new->tts_isnull[i])
-			return true;
-		if (!a->old->tts_isnull[i] &&
-			!datum_image_eq(a->old->tts_values[i], a->new->tts_values[i], attr->attbyval, attr->attlen))
-			return true;
+		a->images = palloc(sizeof(Datum) * DUPLICATES_BATCH);
+		a->counts = palloc(sizeof(Datum) * DUPLICATES_BATCH);
 	}
-	return false;
+	a->images[a->npending] = datumCopy(PointerGetDatum(image), false, -1);
+	a->counts[a->npending++] = Int64GetDatum(count);
+	a->pending_bytes += VARSIZE_ANY(image);
+	if (a->npending == DUPLICATES_BATCH || a->pending_bytes > DUPLICATES_BYTES)
+		flush_pending(a);
+	MemoryContextSwitchTo(old);
 }
 
 static void
-update_row(Apply *a, bytea *image, ItemPointer tid, TupleTableSlot *change, MemoryContext store_context)
+insert_rows(PgsApply *a)
 {
-	fetch_old(a, tid);
-	pgs_image_store(image, a->image_desc, a->new);
-	note_row(a, a->old);
-	if (changes_unique(a))
+	while (tuplestore_gettupleslot(a->inserts, true, false, a->insert_slot))
 	{
-		ExecSimpleRelationDelete(a->info, a->estate, &a->epq, a->old);
-		if (!a->deferred)
+		bool		isnull;
+		int64		weight = DatumGetInt64(slot_getattr(a->insert_slot, 2, &isnull));
+		MemoryContext old = MemoryContextSwitchTo(a->per_row);
+		bytea	   *image = DatumGetByteaPP(slot_getattr(a->insert_slot, 1, &isnull));
+
+		for (int64 i = 0; i < weight; i++)
 		{
-			MemoryContext old = MemoryContextSwitchTo(store_context);
-
-			a->deferred = tuplestore_begin_heap(false, false, work_mem);
-			MemoryContextSwitchTo(old);
+			pgs_image_store(image, a->image_desc, a->w.new);
+			note_row(a, a->w.new, 1);
+			pgs_writer_insert(&a->w);
 		}
-		tuplestore_puttupleslot(a->deferred, change);
+		MemoryContextSwitchTo(old);
+		next_row(a);
 	}
-	else
-	{
-		note_row(a, a->new);
-		ExecSimpleRelationUpdate(a->info, a->estate, &a->epq, a->old, a->new);
-	}
-	a->rows->updated++;
+	ExecDropSingleTupleTableSlot(a->insert_slot);
+	tuplestore_end(a->inserts);
 }
 
-static void
-apply_change(Apply *a, TupleTableSlot *slot, MemoryContext caller)
+/* Write what was kept to the end, and let go of the table. */
+void
+pgs_apply_end(PgsApply *a)
 {
-	MemoryContext old;
+	Oid			relid = RelationGetRelid(a->w.rel);
+
+	flush_pending(a);
+	if (a->inserts)
+		insert_rows(a);
+	if (a->readers)
+		pgs_append_end(a->readers);
+	pgs_writer_end(&a->w);
+	MemoryContextDelete(a->per_row);
+	if (a->mark)
+		pgs_capture_mark(relid, PGS_MARK_ROWS);
+}
+
+/* ---- a full difference ---- */
+
+static void
+apply_change(PgsApply *a, TupleTableSlot *slot)
+{
 	bytea	   *image;
 	int64		weight;
 	ItemPointer tid;
+	PgsChange	change;
 
 	slot_getallattrs(slot);
 	image = DatumGetByteaPP(slot->tts_values[Anum_diff_image - 1]);
 	weight = DatumGetInt64(slot->tts_values[Anum_diff_weight - 1]);
 	tid = (ItemPointer) DatumGetPointer(slot->tts_values[Anum_diff_tid - 1]);
-	switch ((PgsChange) DatumGetInt32(slot->tts_values[Anum_diff_change - 1]))
+	change = DatumGetInt32(slot->tts_values[Anum_diff_change - 1]);
+	switch (change)
 	{
 		case PGS_CHANGE_DELETE_SOME:
-			old = MemoryContextSwitchTo(caller);
-			a->images[a->npending] = datumCopy(PointerGetDatum(image), false, -1);
-			a->counts[a->npending++] = Int64GetDatum(-weight);
-			a->pending_bytes += VARSIZE_ANY(image);
-			if (a->npending == DUPLICATES_BATCH || a->pending_bytes > DUPLICATES_BYTES)
-				flush_duplicates(a);
-			MemoryContextSwitchTo(old);
+			pgs_apply_delete_image(a, image, -weight);
 			break;
 		case PGS_CHANGE_DELETE:
-			delete_row(a, tid);
+			fetch_old(a, tid);
+			pgs_apply_delete(a);
 			break;
 		case PGS_CHANGE_UPDATE:
-			update_row(a, image, tid, slot, caller);
+			fetch_old(a, tid);
+			pgs_apply_update(a, image);
 			break;
 		case PGS_CHANGE_INSERT:
-			for (int64 i = 0; i < weight; i++)
-				insert_image(a, image);
-			a->rows->inserted += weight;
+			pgs_apply_insert(a, image, weight);
 			break;
 	}
 }
 
 /*
- * Apply a difference made by pgs_diff_run; count and note what was written.  Ends both tuplestores.
+ * Apply a difference made by pgs_diff_run; count what was written, and hand it on to those who read from the table.  Ends the
+ * tuplestore.
  */
 void
-pgs_apply_run(Relation rel, Tuplestorestate *diff, TupleDesc desc, PgsNotes *notes, PgsRowCounts *rows)
+pgs_apply_run(Relation rel, Tuplestorestate *diff, TupleDesc desc, PgsRowCounts *rows)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext per_row;
-	Apply		a = {.rows = rows, .notes = notes};
-	bool		isnull;
+	PgsApply   *a;
+	TupleTableSlot *slot;
 
-	if (!tuplestore_gettupleslot(diff, true, false, slot))
+	/* nothing to write: don't even open the indexes */
+	if (tuplestore_tuple_count(diff) > 0)
 	{
-		/* nothing to write: don't even open the indexes */
+		slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+		a = pgs_apply_begin(rel, tuplestore_tuple_count(diff), rows);
+		while (tuplestore_gettupleslot(diff, true, false, slot))
+			apply_change(a, slot);
+		pgs_apply_end(a);
 		ExecDropSingleTupleTableSlot(slot);
-		tuplestore_end(diff);
-		return;
 	}
-	per_row = AllocSetContextCreate(caller, "stream table row", ALLOCSET_DEFAULT_SIZES);
-	begin(&a, rel);
-	do
-	{
-		MemoryContextSwitchTo(per_row);
-		/* deletes of duplicates come first; finish them before anything else */
-		if (DatumGetInt32(slot_getattr(slot, Anum_diff_change, &isnull)) != PGS_CHANGE_DELETE_SOME)
-			flush_duplicates(&a);
-		apply_change(&a, slot, caller);
-		MemoryContextSwitchTo(caller);
-		ExecClearTuple(a.old);
-		ExecClearTuple(a.new);
-		ResetPerTupleExprContext(a.estate);
-		MemoryContextReset(per_row);
-		CHECK_FOR_INTERRUPTS();
-	} while (tuplestore_gettupleslot(diff, true, false, slot));
-	flush_duplicates(&a);
-	while (a.deferred && tuplestore_gettupleslot(a.deferred, true, false, slot))
-	{
-		MemoryContextSwitchTo(per_row);
-		insert_image(&a, DatumGetByteaPP(slot_getattr(slot, Anum_diff_image, &isnull)));
-		MemoryContextSwitchTo(caller);
-		ExecClearTuple(a.new);
-		ResetPerTupleExprContext(a.estate);
-		MemoryContextReset(per_row);
-	}
-	if (a.deferred)
-		tuplestore_end(a.deferred);
 	tuplestore_end(diff);
-	finish(&a);
-	ExecDropSingleTupleTableSlot(slot);
-	MemoryContextDelete(per_row);
 }

@@ -80,11 +80,8 @@ restricting_clause(Relation rel, const char *alias, const PgsDiffScope *scope)
 	return psprintf(" WHERE (%s OPERATOR(%s) ANY ($1)%s%s)", column, operator, scope->has_null ? " OR " : "", scope->has_null ? is_null : "");
 }
 
-/*
- * The query that sums weights: columns image, weight, tid, and key where there is one.  With a scope, its values are $1.
- */
-char *
-pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scope)
+static char *
+sum_sql(const PgsStream *stream, Relation rel, const char *query, const PgsDiffScope *scope)
 {
 	const char *key = stream->key ? ", key" : "";
 
@@ -93,9 +90,18 @@ pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scop
 					" UNION ALL "
 					"SELECT " PGS_INTERNAL_SCHEMA ".row_image(s.*), -1, s.ctid%s FROM ONLY %s s%s) u "
 					"GROUP BY image%s HAVING sum(weight) <> 0",
-					key, key_column(stream, rel, "q"), relation_name(stream->viewid),
+					key, key_column(stream, rel, "q"), query,
 					restricting_clause(rel, "q", scope),
 					key_column(stream, rel, "s"), relation_name(stream->relid), restricting_clause(rel, "s", scope), key);
+}
+
+/*
+ * The query that sums weights: columns image, weight, tid, and key where there is one.  With a scope, its values are $1.
+ */
+char *
+pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scope)
+{
+	return sum_sql(stream, rel, relation_name(stream->viewid), scope);
 }
 
 /* without a key: every row of the sum is an insert or a delete */
@@ -122,6 +128,12 @@ keyed_sql(const char *sum)
 					"WHERE weight NOT IN (-1, 1) ORDER BY 1",
 					sum, PGS_CHANGE_DELETE, PGS_CHANGE_INSERT, PGS_CHANGE_UPDATE,
 					PGS_CHANGE_DELETE_SOME, PGS_CHANGE_INSERT);
+}
+
+static char *
+changes_sql(const PgsStream *stream, const char *sum)
+{
+	return stream->key ? keyed_sql(sum) : plain_sql(sum);
 }
 
 /* Run one read-only query under the active snapshot, its rows going to "dest". */
@@ -167,6 +179,37 @@ collect(const char *sql, int nargs, Oid *types, Datum *values)
 	return store;
 }
 
+/* The shape of one change of stored rows. */
+TupleDesc
+pgs_diff_desc(void)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(Natts_diff);
+
+	TupleDescInitEntry(desc, Anum_diff_change, "change", INT4OID, -1, 0);
+	TupleDescInitEntry(desc, Anum_diff_image, "image", BYTEAOID, -1, 0);
+	TupleDescInitEntry(desc, Anum_diff_weight, "weight", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, Anum_diff_tid, "tid", TIDOID, -1, 0);
+	return desc;
+}
+
+/*
+ * The query for the full difference of a stream table and the rows of "output", which stands for its view: what the
+ * states say, where they have just been computed.
+ */
+Query *
+pgs_diff_query(const PgsStream *stream, Relation rel, Query *output)
+{
+	Query	   *renamed = copyObject(output);
+	int			n = 0;
+
+	/* the key is looked for by the stream table's names */
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
+			list_nth_node(TargetEntry, renamed->targetList, n++)->resname =
+				pstrdup(NameStr(TupleDescAttr(RelationGetDescr(rel), i)->attname));
+	return pgs_delta_parse(changes_sql(stream, sum_sql(stream, rel, "d", NULL)), renamed);
+}
+
 /*
  * Compute the difference, of the whole or within a scope: rows (change, image, weight, tid) in the order in which they can be applied.
  */
@@ -174,15 +217,11 @@ Tuplestorestate *
 pgs_diff_run(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, TupleDesc *desc)
 {
 	char	   *sum = pgs_diff_sum_sql(stream, rel, scope);
-	char	   *sql = stream->key ? keyed_sql(sum) : plain_sql(sum);
+	char	   *sql = changes_sql(stream, sum);
 	Oid			type = InvalidOid;
 	Datum		values = (Datum) 0;
 
-	*desc = CreateTemplateTupleDesc(Natts_diff);
-	TupleDescInitEntry(*desc, Anum_diff_change, "change", INT4OID, -1, 0);
-	TupleDescInitEntry(*desc, Anum_diff_image, "image", BYTEAOID, -1, 0);
-	TupleDescInitEntry(*desc, Anum_diff_weight, "weight", INT8OID, -1, 0);
-	TupleDescInitEntry(*desc, Anum_diff_tid, "tid", TIDOID, -1, 0);
+	*desc = pgs_diff_desc();
 	if (scope && scope->values)
 	{
 		type = get_array_type(ARR_ELEMTYPE(scope->values));

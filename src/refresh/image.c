@@ -13,11 +13,22 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "fmgr.h"
+#include "common/hashfn.h"
 #include "refresh/refresh_internal.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(pgs_row_image);
+PG_FUNCTION_INFO_V1(pgs_values_image);
+PG_FUNCTION_INFO_V1(pgs_row_hash);
+
+/* types of the arguments of row_hash, kept in fn_extra */
+typedef struct
+{
+	int16		lens[FUNC_MAX_ARGS];
+	bool		byvals[FUNC_MAX_ARGS];
+} HashCache;
 
 /* kept in fn_extra between the calls of one query */
 typedef struct
@@ -124,6 +135,25 @@ pgs_image_store(bytea *image, TupleDesc image_desc, TupleTableSlot *slot)
 	ExecStoreVirtualTuple(slot);
 }
 
+/* The image of the row in a slot of the relation whose pgs_image_desc is given, in the current memory context. */
+bytea *
+pgs_image_of(TupleTableSlot *slot, TupleDesc image_desc)
+{
+	TupleDesc	desc = slot->tts_tupleDescriptor;
+	Datum		values[MaxTupleAttributeNumber];
+	bool		nulls[MaxTupleAttributeNumber];
+	int			n = 0;
+
+	slot_getallattrs(slot);
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped)
+		{
+			values[n] = slot->tts_values[i];
+			nulls[n++] = slot->tts_isnull[i];
+		}
+	return form_image(image_desc, values, nulls);
+}
+
 static ImageCache *
 cache_for(FmgrInfo *flinfo, Oid type, int32 typmod)
 {
@@ -174,4 +204,78 @@ pgs_row_image(PG_FUNCTION_ARGS)
 				cache->nulls[n++] = cache->nulls[i];
 			}
 	PG_RETURN_BYTEA_P(form_image(cache->image, cache->values, cache->nulls));
+}
+
+static void
+refuse_array(FmgrInfo *flinfo)
+{
+	if (get_fn_expr_variadic(flinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("values must be given one by one, not as an array")));
+}
+
+static Oid
+argument_type(FmgrInfo *flinfo, int i)
+{
+	Oid			type = get_fn_expr_argtype(flinfo, i);
+
+	/* a literal has no type yet, and is a C string */
+	if (!OidIsValid(type) || type == UNKNOWNOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDETERMINATE_DATATYPE),
+				 errmsg("could not determine the type of argument %d", i + 1)));
+	return type;
+}
+
+/* values_image(VARIADIC "any") returns bytea: row_image(ROW(...)) without the row in between */
+Datum
+pgs_values_image(PG_FUNCTION_ARGS)
+{
+	ImageCache *cache = fcinfo->flinfo->fn_extra;
+	int			n = PG_NARGS();
+
+	refuse_array(fcinfo->flinfo);
+	if (!cache)
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		cache = palloc0(sizeof(ImageCache));
+		cache->desc = CreateTemplateTupleDesc(n);
+		for (int i = 0; i < n; i++)
+			TupleDescInitEntry(cache->desc, i + 1, NULL, argument_type(fcinfo->flinfo, i), -1, 0);
+		cache->image = pgs_image_desc(cache->desc);
+		cache->values = palloc(sizeof(Datum) * n);
+		cache->nulls = palloc(sizeof(bool) * n);
+		fcinfo->flinfo->fn_extra = cache;
+		MemoryContextSwitchTo(old);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		cache->values[i] = fcinfo->args[i].value;
+		cache->nulls[i] = fcinfo->args[i].isnull;
+	}
+	PG_RETURN_BYTEA_P(form_image(cache->image, cache->values, cache->nulls));
+}
+
+/* row_hash(VARIADIC "any") returns int8: the hash of images by which the index of a stream table finds rows */
+Datum
+pgs_row_hash(PG_FUNCTION_ARGS)
+{
+	HashCache  *cache = fcinfo->flinfo->fn_extra;
+	int			n = PG_NARGS();
+	uint64		result = 0;
+
+	refuse_array(fcinfo->flinfo);
+	if (!cache)
+	{
+		cache = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(HashCache));
+		for (int i = 0; i < n; i++)
+			get_typlenbyval(argument_type(fcinfo->flinfo, i), &cache->lens[i], &cache->byvals[i]);
+		fcinfo->flinfo->fn_extra = cache;
+	}
+	for (int i = 0; i < n; i++)
+		result = hash_combine64(result, fcinfo->args[i].isnull ? 0 :
+								datum_image_hash(fcinfo->args[i].value, cache->byvals[i], cache->lens[i]));
+	PG_RETURN_INT64((int64) result);
 }

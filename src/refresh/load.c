@@ -1,8 +1,9 @@
 /*
- * load.c - the first population: a bulk load instead of a difference
+ * load.c - rows in bulk, into a table that nobody else writes to
  *
- * Fit for a table that is physically empty, has no index or constraint, and no trigger but the guard: then rows can be written
- * as CREATE TABLE AS does (commands/createas.c), without being kept, compared or looked at again.
+ * As CREATE TABLE AS writes them (commands/createas.c): many at a time, past the free space map, without being kept, compared
+ * or looked at again.  Of a stream table it is the first population, fit while the table is physically empty and has no index,
+ * constraint or row trigger; of a state, every time that it is filled.
  */
 #include "postgres.h"
 
@@ -21,18 +22,88 @@
 #define BATCH_ROWS 500
 #define BATCH_BYTES 65536
 
-typedef struct
+struct PgsLoader
 {
-	DestReceiver pub;
 	Relation	rel;
 	MemoryContext context;
 	CommandId	cid;
 	BulkInsertState bulk;
-	TupleTableSlot **slots;
+	TupleTableSlot *slots[BATCH_ROWS];
 	int			nslots;			/* made */
 	int			nrows;			/* filled */
 	Size		bytes;
 	int64		total;
+};
+
+/* Begin to load rows into a relation that the caller holds a lock on. */
+PgsLoader *
+pgs_loader_begin(Relation rel)
+{
+	PgsLoader  *l = palloc0(sizeof(PgsLoader));
+
+	(void) GetCurrentTransactionId();	/* which a parallel query may not assign later */
+	l->rel = rel;
+	l->context = CurrentMemoryContext;
+	/* also marks the command id as used, nor may it do that */
+	l->cid = GetCurrentCommandId(true);
+	l->bulk = GetBulkInsertState();
+	return l;
+}
+
+static void
+flush(PgsLoader *l)
+{
+	if (l->nrows > 0)
+		table_multi_insert(l->rel, l->slots, l->nrows, l->cid, TABLE_INSERT_SKIP_FSM, l->bulk);
+	for (int i = 0; i < l->nrows; i++)
+		ExecClearTuple(l->slots[i]);
+	l->total += l->nrows;
+	l->nrows = 0;
+	l->bytes = 0;
+}
+
+/* Add a row. */
+void
+pgs_loader_add(PgsLoader *l, TupleTableSlot *slot)
+{
+	if (l->nrows == l->nslots)
+	{
+		/* we may be called in the executor's memory, which ends before the last batch is written */
+		MemoryContext old = MemoryContextSwitchTo(l->context);
+
+		l->slots[l->nslots++] = table_slot_create(l->rel, NULL);
+		MemoryContextSwitchTo(old);
+	}
+	ExecCopySlot(l->slots[l->nrows], slot);
+	ExecMaterializeSlot(l->slots[l->nrows]);
+	/* the width of a row is that of its materialized heap tuple */
+	l->bytes += ((HeapTupleTableSlot *) l->slots[l->nrows])->tuple->t_len;
+	if (++l->nrows == BATCH_ROWS || l->bytes > BATCH_BYTES)
+		flush(l);
+}
+
+/* Write what is left; returns how many rows were added. */
+int64
+pgs_loader_end(PgsLoader *l)
+{
+	int64		total;
+
+	flush(l);
+	for (int i = 0; i < l->nslots; i++)
+		ExecDropSingleTupleTableSlot(l->slots[i]);
+	FreeBulkInsertState(l->bulk);
+	table_finish_bulk_insert(l->rel, TABLE_INSERT_SKIP_FSM);
+	total = l->total;
+	pfree(l);
+	return total;
+}
+
+/* ---- the first population of a stream table ---- */
+
+typedef struct
+{
+	DestReceiver pub;
+	PgsLoader  *loader;
 } LoadReceiver;
 
 static bool
@@ -49,37 +120,10 @@ pgs_load_possible(Relation rel)
 		rel->rd_att->constr == NULL;
 }
 
-static void
-flush(LoadReceiver *r)
-{
-	if (r->nrows > 0)
-		table_multi_insert(r->rel, r->slots, r->nrows, r->cid, TABLE_INSERT_SKIP_FSM, r->bulk);
-	for (int i = 0; i < r->nrows; i++)
-		ExecClearTuple(r->slots[i]);
-	r->total += r->nrows;
-	r->nrows = 0;
-	r->bytes = 0;
-}
-
 static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
-	LoadReceiver *r = (LoadReceiver *) self;
-
-	if (r->nrows == r->nslots)
-	{
-		/* we are called in the executor's memory, which ends before the last batch is written */
-		MemoryContext old = MemoryContextSwitchTo(r->context);
-
-		r->slots[r->nslots++] = table_slot_create(r->rel, NULL);
-		MemoryContextSwitchTo(old);
-	}
-	ExecCopySlot(r->slots[r->nrows], slot);
-	ExecMaterializeSlot(r->slots[r->nrows]);
-	/* the width of a row is that of its materialized heap tuple */
-	r->bytes += ((HeapTupleTableSlot *) r->slots[r->nrows])->tuple->t_len;
-	if (++r->nrows == BATCH_ROWS || r->bytes > BATCH_BYTES)
-		flush(r);
+	pgs_loader_add(((LoadReceiver *) self)->loader, slot);
 	return true;
 }
 
@@ -94,31 +138,23 @@ shutdown(DestReceiver *self)
 }
 
 /*
- * Fill a table from its query; returns the number of rows.  The caller has checked pgs_load_possible, holds the
+ * Fill a table from its query, or from "output" which stands for it; returns the number of rows.  The caller has checked pgs_load_possible, holds the
  * locks and has pushed the snapshot.
  */
 int64
-pgs_load_run(const PgsStream *stream, Relation rel)
+pgs_load_run(const PgsStream *stream, Relation rel, Query *output)
 {
 	LoadReceiver r = {
 		.pub = {.receiveSlot = receive, .rStartup = startup, .rShutdown = shutdown, .rDestroy = shutdown,
 		.mydest = DestNone},
-		.rel = rel,
-		.context = CurrentMemoryContext,
-		/* also marks the command id as used, which a parallel query may not do later */
-		.cid = GetCurrentCommandId(true),
-		.bulk = GetBulkInsertState(),
-		.slots = palloc0(sizeof(TupleTableSlot *) * BATCH_ROWS)
+		.loader = pgs_loader_begin(rel)
 	};
 	char	   *view = quote_qualified_identifier(get_namespace_name(get_rel_namespace(stream->viewid)),
 												  get_rel_name(stream->viewid));
 
-	(void) GetCurrentTransactionId();	/* nor assign one */
-	pgs_diff_execute(psprintf("SELECT * FROM %s", view), 0, NULL, NULL, &r.pub);
-	flush(&r);
-	for (int i = 0; i < r.nslots; i++)
-		ExecDropSingleTupleTableSlot(r.slots[i]);
-	FreeBulkInsertState(r.bulk);
-	table_finish_bulk_insert(rel, TABLE_INSERT_SKIP_FSM);
-	return r.total;
+	if (output)
+		pgs_execute_run(pgs_execute_plan(output), NIL, &r.pub);
+	else
+		pgs_diff_execute(psprintf("SELECT * FROM %s", view), 0, NULL, NULL, &r.pub);
+	return pgs_loader_end(r.loader);
 }

@@ -3,9 +3,10 @@
  *
  *   0. the catalogs                                     DROP EXTENSION is over, or waits for us
  *   1. refresh locks of all tables of the group, by id      nobody else refreshes, alters or verifies them
- *   2. relation locks: stream table, sources, view          DDL is over before the snapshot is taken
+ *   2. relation locks: stream table, sources and their      DDL is over, and no buffer is emptied, before the
+ *      change buffers, view                                 snapshot is taken
  *   3. one snapshot for the whole group
- *   4. difference or load, table by table in DAG order      a table sees what its upstreams just wrote
+ *   4. deltas, difference or load, table by table in DAG order   a table sees what its upstreams just wrote
  *   5. catalog rows and history, last                       no relation lock is wanted after a row lock
  *
  * Lock first, snapshot second: a snapshot taken before the wait would miss what the holder committed, and undo it.
@@ -63,6 +64,20 @@ lock_relation(Oid relid, LOCKMODE mode, PgsWait wait)
 	return true;
 }
 
+/* From before the snapshot to the commit: a segment must not be emptied of what our frontier will call unseen. */
+static bool
+lock_buffer(Oid relid, PgsWait wait)
+{
+	PgsSource	source;
+
+	if (!pgs_source_get(relid, &source))
+		return true;
+	for (int i = 0; i < lengthof(source.buffers); i++)
+		if (!lock_relation(source.buffers[i], AccessShareLock, wait))
+			return false;
+	return true;
+}
+
 /*
  * Lock what a refresh reads and writes.  False if a lock is held by DDL and we don't wait: then the table is left for
  * the next time.  A source that is gone by now shows up as a missing view when the catalog row is read again.
@@ -89,6 +104,8 @@ pgs_refresh_lock_relations(const PgsStream *stream, PgsWait wait)
 				if (!lock_relation(lfirst_oid(child), AccessShareLock, wait))
 					return false;
 		}
+		if (!lock_buffer(lfirst_oid(lc), wait))
+			return false;
 	}
 	return lock_relation(stream->viewid, AccessShareLock, wait);
 }
@@ -126,126 +143,119 @@ refuse_old_snapshot(const PgsStream *stream, Snapshot snapshot)
 				 errhint("Retry the transaction, or use READ COMMITTED.")));
 }
 
-/* more distinct values than this are no restriction worth the name */
-#define MAX_SCOPE_VALUES 5000
-
-/*
- * What the changed rows of some sources can have touched: a list of PgsDiffScope; false if that can't be told, or is too
- * much.
- */
-static bool
-find_scopes(const PgsStream *stream, const List *changed, const List *marks, List **scopes)
+/* The next step, and what reads from this table, must see what was written. */
+static void
+show_writes(void)
 {
-	Query	   *query = pgs_query_of_view(stream->viewid);
-	ListCell   *lc;
-
-	*scopes = NIL;
-	foreach(lc, changed)
-	{
-		List	   *places = pgs_query_restrictions(query, lfirst_oid(lc));
-		ListCell   *place;
-
-		if (places == NIL)
-			return false;
-		foreach(place, places)
-		{
-			PgsDiffScope *scope = NULL;
-			ListCell   *alternative;
-
-			foreach(alternative, (List *) lfirst(place))
-			{
-				PgsRestriction *r = lfirst(alternative);
-
-				if (scope || !pgs_capture_is_noted(stream, lfirst_oid(lc), r->attno, marks))
-					continue;
-				scope = palloc0(sizeof(PgsDiffScope));
-				scope->resno = r->resno;
-				scope->values = pgs_capture_values(stream, lfirst_oid(lc), r->attno, marks, &scope->has_null);
-			}
-			if (!scope || (scope->values && ArrayGetNItems(ARR_NDIM(scope->values), ARR_DIMS(scope->values)) > MAX_SCOPE_VALUES))
-				return false;
-			if (scope->values || scope->has_null)
-				*scopes = lappend(*scopes, scope);
-		}
-	}
-	return true;
+	CommandCounterIncrement();
+	UpdateActiveSnapshotCommandId();
 }
 
 static void
-write_difference(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, PgsNotes *notes, PgsRowCounts *rows)
+write_difference(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, PgsRowCounts *rows)
 {
 	TupleDesc	desc;
 	Tuplestorestate *diff = pgs_diff_run(stream, rel, scope, &desc);
 
-	pgs_apply_run(rel, diff, desc, notes->columns ? notes : NULL, rows);
-	/* the next scope, and what reads from this table, must see it */
-	CommandCounterIncrement();
-	UpdateActiveSnapshotCommandId();
+	pgs_apply_run(rel, diff, desc, rows);
+	show_writes();
 }
 
-/* Compute what differs under the active snapshot, and write it: of the whole, or within some scopes. */
-static void
-compute_table(const PgsStream *stream, bool whole, const List *scopes, PgsRefreshResult *result)
+/* Follow known changes of the sources; false if that can't be done, or would cost more than computing the whole. */
+static bool
+follow_changes(const PgsStream *stream, Relation rel, Query *query, PgsIncrement *inc, List *deltas,
+			   PgsRefreshResult *result)
 {
-	Relation	rel = table_open(stream->relid, RowExclusiveLock);
-	PgsNotes	notes = {.columns = pgs_capture_columns_for_readers(stream->relid), .context = CurrentMemoryContext};
-	PgsIdentity saved;
+	List	   *scopes;
 	ListCell   *lc;
 
-	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
-	if (!whole)
+	if (!inc->obstacle)
+		return pgs_incremental_run(stream, rel, inc, deltas, result) == PGS_OUTCOME_DONE;
+	if (!pgs_scope_find(stream, query, deltas, &scopes))
 	{
-		result->action = "DIFFERENTIAL";
-		foreach(lc, scopes)
-			write_difference(stream, rel, lfirst(lc), &notes, &result->rows);
+		result->reason = psprintf("no rule for %s, and no key of the result tells what the change has touched",
+								  inc->obstacle);
+		return false;
 	}
-	else if (pgs_load_possible(rel))
-	{
-		result->action = "INITIAL";
-		result->rows.inserted = pgs_load_run(stream, rel);
-	}
-	else
-	{
-		result->action = "FULL";
-		write_difference(stream, rel, NULL, &notes, &result->rows);
-	}
-	pgs_identity_restore(&saved);
-	table_close(rel, NoLock);
-	if (notes.values && !notes.overflow)
-		pgs_capture_mark_values(stream->relid, notes.columns, notes.values);
-	else if (result->rows.inserted + result->rows.updated + result->rows.deleted > 0)
-		pgs_capture_mark(stream->relid, PGS_MARK_ROWS);
-	else if (strcmp(result->action, "INITIAL") != 0)
-		result->action = "NO_DATA";
-	CommandCounterIncrement();
-	UpdateActiveSnapshotCommandId();
+	result->action = "DIFFERENTIAL";
+	foreach(lc, scopes)
+		write_difference(stream, rel, lfirst(lc), &result->rows);
+	return true;
 }
 
-/* Bring one table up to date; "captured": marks tell of every change of its sources, since before the snapshot. */
+/*
+ * Compute the whole, from the view; or, where changes will be followed from now on, through states that are filled on the way.
+ */
+static void
+compute_whole(const PgsStream *stream, Relation rel, Query *query, PgsIncrement *inc, PgsRefreshResult *result)
+{
+	bool		load = pgs_load_possible(rel);
+	bool		follow = inc && !inc->obstacle;
+	TupleDesc	desc;
+
+	if (follow)
+		inc = pgs_incremental_fill(stream, query, inc);
+	result->action = load ? "INITIAL" : "FULL";
+	if (load)
+		result->rows.inserted = pgs_load_run(stream, rel, follow ? inc->output : NULL);
+	else if (follow)
+	{
+		Tuplestorestate *diff = pgs_execute_collect(pgs_execute_plan(pgs_diff_query(stream, rel, inc->output)), NIL, &desc);
+
+		pgs_apply_run(rel, diff, desc, &result->rows);
+	}
+	else
+		write_difference(stream, rel, NULL, &result->rows);
+	show_writes();
+	if (load && result->rows.inserted > 0)
+		pgs_capture_mark(stream->relid, PGS_MARK_ROWS);
+}
+
+/* Write what differs under the active snapshot; "captured": changes can be followed from now on. */
+static void
+write_table(const PgsStream *stream, Query *query, bool captured, PgsChanges changes, List *deltas,
+			PgsRefreshResult *result)
+{
+	Relation	rel = table_open(stream->relid, RowExclusiveLock);
+	PgsIncrement *inc;
+	PgsIdentity saved;
+
+	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
+	inc = captured ? pgs_delta_analyze(query, stream->id) : NULL;
+	if (changes != PGS_CHANGES_ROWS || !follow_changes(stream, rel, query, inc, deltas, result))
+		compute_whole(stream, rel, query, inc, result);
+	pgs_identity_restore(&saved);
+	table_close(rel, NoLock);
+	if (inc && !inc->obstacle)
+		pgs_locate_make_index(stream);
+	if (result->rows.inserted + result->rows.updated + result->rows.deleted == 0 &&
+		strcmp(result->action, "INITIAL") != 0)
+		result->action = "NO_DATA";
+	show_writes();
+}
+
+/* Bring one table up to date; "captured": change buffers tell of every change of its sources, since before the snapshot. */
 static void
 refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
 {
 	PgsChanges	changes = PGS_CHANGES_ANY;
-	List	   *scopes = NIL;
+	List	   *deltas = NIL;
+	Query	   *query;
 
 	refuse_without_query(stream);
 	refuse_old_snapshot(stream, GetActiveSnapshot());
+	query = pgs_query_of_view(stream->viewid);
 	if (captured)
 	{
-		/* marks of upstreams that this very refresh wrote count, so read them now */
-		List	   *marks = pgs_capture_read_marks();
-		List	   *changed;
-
+		/* what upstreams wrote in this very refresh counts, so look now */
 		result->frontier = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
 		result->frontier_cid = GetActiveSnapshot()->curcid;
-		changes = pgs_capture_changes(stream, pgs_query_sources(stream->viewid), marks, &changed);
-		if (changes == PGS_CHANGES_ROWS && !find_scopes(stream, changed, marks, &scopes))
-			changes = PGS_CHANGES_ANY;
+		changes = pgs_capture_changes(stream, query, pgs_query_sources(stream->viewid), &deltas, &result->reason);
 	}
 	if (changes == PGS_CHANGES_NONE)
 		result->action = "NO_DATA";
 	else
-		compute_table(stream, changes == PGS_CHANGES_ANY, scopes, result);
+		write_table(stream, query, captured, changes, deltas, result);
 }
 
 /* The same inside a subtransaction, an error being a part of the result. */
@@ -309,7 +319,7 @@ record_success(PgsRefreshResult *result, const char *initiated_by)
 	pgs_stream_link(stream->relid);
 	if (!idle)
 		pgs_history_add(stream->id, result->start, result->action, "COMPLETED", result->rows.inserted,
-						result->rows.updated, result->rows.deleted, initiated_by, NULL);
+						result->rows.updated, result->rows.deleted, initiated_by, NULL, result->reason);
 }
 
 /* Time of the next try after "errors" failures in a row: exponential, within the settings. */
@@ -343,7 +353,7 @@ pgs_refresh_record_failure(Oid relid, TimestampTz start, ErrorData *error, const
 		stream->status = pgs_max_consecutive_errors > 0 && stream->errors >= pgs_max_consecutive_errors ?
 			PGS_STATUS_SUSPENDED : PGS_STATUS_ERROR;
 	pgs_stream_store(stream);
-	pgs_history_add(stream->id, start, "FULL", "FAILED", 0, 0, 0, initiated_by, message);
+	pgs_history_add(stream->id, start, "FULL", "FAILED", 0, 0, 0, initiated_by, message, NULL);
 }
 
 static int
@@ -353,6 +363,24 @@ compare_ids(const ListCell *a, const ListCell *b)
 	int64		y = ((PgsStream *) lfirst(b))->id;
 
 	return (x > y) - (x < y);
+}
+
+/* Whether buffers tell of every change of a stream table's sources; those that have just come are locked like the others. */
+static bool
+is_captured(const PgsStream *stream, PgsWait wait)
+{
+	List	   *sources;
+	ListCell   *lc;
+
+	if (!OidIsValid(stream->viewid))
+		return false;
+	sources = pgs_query_sources(stream->viewid);
+	if (pgs_capture_obstacle(stream, sources))
+		return false;
+	foreach(lc, sources)
+		if (!lock_buffer(lfirst_oid(lc), wait))
+			return false;
+	return true;
 }
 
 /*
@@ -394,7 +422,7 @@ lock_group(List *relids, PgsWait wait, bool missing_ok, List **captured)
 		if (!stream)
 			continue;
 		locked = lappend_oid(locked, stream->relid);
-		if (OidIsValid(stream->viewid) && !pgs_capture_obstacle(stream, pgs_query_sources(stream->viewid)))
+		if (is_captured(stream, wait))
 			*captured = lappend_oid(*captured, stream->relid);
 	}
 	return locked;

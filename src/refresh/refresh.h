@@ -23,6 +23,7 @@ typedef struct PgsRefreshResult
 	TimestampTz start;			/* of the work, wall clock */
 	TimestampTz as_of;			/* of the snapshot */
 	const char *action;			/* INITIAL, FULL, DIFFERENTIAL, or NO_DATA where nothing differed */
+	const char *reason;			/* why that one; NULL where it goes without saying */
 	PgsRowCounts rows;
 	Datum		frontier;			/* pg_snapshot, 0 where the sources were not captured */
 	int64		frontier_cid;
@@ -41,6 +42,20 @@ extern bool pgs_refresh_lock_relations(const PgsStream *stream, PgsWait wait);
 extern List *pgs_refresh_group(List *relids, PgsWait wait, bool catch_errors, const char *initiated_by);
 extern void pgs_refresh_one(Oid relid, const char *initiated_by, PgsRefreshResult *result);
 extern void pgs_refresh_record_failure(Oid relid, TimestampTz start, ErrorData *error, const char *initiated_by);
+
+/* explain.c */
+typedef struct PgsProperty
+{
+	const char *name;
+	const char *value;
+} PgsProperty;
+extern List *pgs_refresh_explain(const PgsStream *stream);
+
+/* state.c */
+extern void pgs_state_drop(int64 stream_id, int from);
+
+/* locate.c */
+extern Oid	pgs_locate_index(const PgsStream *stream, Relation rel);
 
 /* verify.c */
 extern void pgs_refresh_verify(const PgsStream *stream, int64 *missing, int64 *unexpected);

@@ -4,7 +4,12 @@
 #ifndef PGS_REFRESH_INTERNAL_H
 #define PGS_REFRESH_INTERNAL_H
 
+#include "capture/capture.h"
+#include "delta/delta.h"
+#include "nodes/plannodes.h"
 #include "refresh/refresh.h"
+#include "refresh/rows.h"
+#include "storage/lockdefs.h"
 #include "tcop/dest.h"
 
 /* identity.c */
@@ -17,46 +22,46 @@ typedef struct PgsIdentity
 extern void pgs_identity_assume(PgsIdentity *saved, Oid owner, ArrayType *settings);
 extern void pgs_identity_restore(const PgsIdentity *saved);
 
-/* image.c */
-extern TupleDesc pgs_image_desc(TupleDesc desc);
-extern void pgs_image_store(bytea *image, TupleDesc image_desc, TupleTableSlot *slot);
+/* numeric.c, extreme.c: what aggregates need */
+extern ArrayType *pgs_profile_add(ArrayType *a, ArrayType *b);
+extern Datum pgs_numeric_rounded(Datum sum, ArrayType *profile);
+extern Datum pgs_numeric_sum(Datum sum, ArrayType *profile, bool *finite);
+extern bool pgs_extreme_add(const PgsAggregate *agg, Datum *value, bool *isnull, const Datum *change,
+							const bool *change_null);
 
-/* load.c */
-extern bool pgs_load_possible(Relation rel);
-extern int64 pgs_load_run(const PgsStream *stream, Relation rel);
+/* execute.c */
+extern PlannedStmt *pgs_execute_plan(Query *query);
+extern void pgs_execute_as_superuser(const char *sql);
+extern struct QueryEnvironment *pgs_execute_environment(const List *deltas);
+extern void pgs_execute_run(PlannedStmt *plan, const List *deltas, DestReceiver *dest);
+extern Tuplestorestate *pgs_execute_collect(PlannedStmt *plan, const List *deltas, TupleDesc *desc);
 
-/* diff.c: one row of the difference between a query and its stream table */
-typedef enum PgsChange
-{
-	PGS_CHANGE_DELETE_SOME,		/* delete -weight of several equal rows */
-	PGS_CHANGE_DELETE,
-	PGS_CHANGE_UPDATE,
-	PGS_CHANGE_INSERT			/* weight times */
-} PgsChange;
-enum
-{
-	Anum_diff_change = 1, Anum_diff_image, Anum_diff_weight, Anum_diff_tid, Natts_diff = Anum_diff_tid
-};
-/* where an output column has one of some values: rows that changes of a source can have touched */
-typedef struct PgsDiffScope
-{
-	int			resno;
-	ArrayType  *values;			/* of the column's type; NULL: none */
-	bool		has_null;
-} PgsDiffScope;
-extern char *pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scope);
-extern Tuplestorestate *pgs_diff_run(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, TupleDesc *desc);
-extern void pgs_diff_find_duplicates(Relation rel, int n, Datum *images, Datum *counts, List **tids);
-extern void pgs_diff_execute(const char *sql, int nargs, Oid *types, Datum *values, DestReceiver *dest);
+/* locate.c */
+extern void pgs_locate_make_index(const PgsStream *stream);
+extern Query *pgs_locate_query(const PgsStream *stream, Relation rel, Query *delta);
+extern void pgs_locate_run(const PgsStream *stream, Relation rel, PlannedStmt *plan, const List *deltas,
+						   PgsRowCounts *counts);
 
-/* apply.c: values of the rows written, for those who read from the table */
-typedef struct PgsNotes
+/* state.c */
+extern void pgs_state_prepare(int64 stream_id, const PgsIncrement *inc);
+extern void pgs_state_fill(const PgsBlock *block);
+extern PgsDelta *pgs_state_keys(const PgsBlock *block, const char *name);
+extern PgsDelta *pgs_state_change(const PgsBlock *block, PlannedStmt *plan, const List *deltas);
+
+/* scope.c */
+extern bool pgs_scope_find(const PgsStream *stream, Query *query, List *deltas, List **scopes);
+
+/* incremental.c */
+typedef enum PgsOutcome
 {
-	List	   *columns;		/* attribute numbers */
-	List	   *values;			/* packed, of each column in turn for each row */
-	bool		overflow;		/* more than are worth noting */
-	MemoryContext context;
-} PgsNotes;
-extern void pgs_apply_run(Relation rel, Tuplestorestate *diff, TupleDesc desc, PgsNotes *notes, PgsRowCounts *rows);
+	PGS_OUTCOME_DONE,
+	PGS_OUTCOME_TOO_DEAR,		/* the whole is cheaper to compute */
+	PGS_OUTCOME_IMPOSSIBLE
+} PgsOutcome;
+extern PgsOutcome pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas,
+									  PgsRefreshResult *result);
+extern PgsIncrement *pgs_incremental_fill(const PgsStream *stream, Query *query, const PgsIncrement *inc);
+extern bool pgs_incremental_lock(const PgsIncrement *inc, LOCKMODE mode);
+extern void pgs_refresh_inconsistent(const char *what);
 
 #endif							/* PGS_REFRESH_INTERNAL_H */

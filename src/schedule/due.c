@@ -14,6 +14,8 @@
 #include "utils/timestamp.h"
 
 #define CALCULATED_ALONE (60 * USECS_PER_SEC)
+/* without a change, nothing is refreshed more often than this */
+#define HEARTBEAT USECS_PER_SEC
 
 /*
  * Parse a schedule.  NULL, 'none' and 'manual' mean that nothing is refreshed by itself.  Raises 22023.
@@ -97,11 +99,38 @@ refreshed_by_itself(const PgsStream *stream)
 		stream->status != PGS_STATUS_SUSPENDED;
 }
 
+static bool
+is_quick(const PgsStream *stream)
+{
+	PgsSchedule schedule;
+
+	pgs_schedule_parse(stream->schedule, &schedule);
+	return schedule.kind == PGS_SCHEDULE_DURATION && schedule.usecs < HEARTBEAT;
+}
+
 /*
- * When a table of the DAG should be refreshed by its schedule, whether it can or not; DT_NOEND for never.
+ * Whether a stream table is to follow its sources at once: by a schedule of less than a second, or as "calculated" among such.
+ */
+bool
+pgs_schedule_is_eager(const PgsStream *stream, const List *all)
+{
+	PgsSchedule schedule;
+	ListCell   *lc;
+
+	pgs_schedule_parse(stream->schedule, &schedule);
+	if (schedule.kind == PGS_SCHEDULE_CALCULATED)
+		foreach(lc, all)
+			if (is_quick(lfirst(lc)))
+				return true;
+	return is_quick(stream);
+}
+
+/*
+ * When a table of the DAG should be refreshed by its schedule, whether it can or not; DT_NOEND for never.  "changed": something
+ * may have been written since the last refresh; without that, a schedule of less than a second is one of a second.
  */
 TimestampTz
-pgs_due_by_schedule(const PgsDag *dag, int i)
+pgs_due_by_schedule(const PgsDag *dag, int i, bool changed)
 {
 	const PgsStream *stream = dag->streams[i];
 	PgsSchedule schedule;
@@ -109,11 +138,14 @@ pgs_due_by_schedule(const PgsDag *dag, int i)
 	bool		read = false;
 
 	pgs_schedule_parse(stream->schedule, &schedule);
+	/* more often than this only for a reason */
+	if (schedule.kind == PGS_SCHEDULE_DURATION && !changed)
+		schedule.usecs = Max(schedule.usecs, HEARTBEAT);
 	if (schedule.kind == PGS_SCHEDULE_CALCULATED)
 		for (int j = 0; j < dag->n; j++)
 			if (bms_is_member(i, dag->upstream[j]))
 			{
-				due = Min(due, pgs_due_by_schedule(dag, j));
+				due = Min(due, pgs_due_by_schedule(dag, j, changed));
 				read = true;
 			}
 	if (!read)
@@ -126,13 +158,13 @@ pgs_due_by_schedule(const PgsDag *dag, int i)
  * When the scheduler will try a table of the DAG; DT_NOEND for never.
  */
 TimestampTz
-pgs_due_at(const PgsDag *dag, int i)
+pgs_due_at(const PgsDag *dag, int i, bool changed)
 {
 	const PgsStream *stream = dag->streams[i];
 
 	if (!refreshed_by_itself(stream))
 		return DT_NOEND;
-	return Max(pgs_due_by_schedule(dag, i), stream->retry_at);
+	return Max(pgs_due_by_schedule(dag, i, changed), stream->retry_at);
 }
 
 /*
@@ -140,7 +172,7 @@ pgs_due_at(const PgsDag *dag, int i)
  * "next" is when something more will be due (DT_NOEND: never).
  */
 List *
-pgs_due_groups(const PgsDag *dag, TimestampTz now, TimestampTz *next)
+pgs_due_groups(const PgsDag *dag, TimestampTz now, bool changed, TimestampTz *next)
 {
 	List	  **groups = palloc0(sizeof(List *) * dag->n);
 	List	   *result = NIL;
@@ -149,7 +181,7 @@ pgs_due_groups(const PgsDag *dag, TimestampTz now, TimestampTz *next)
 	for (int i = 0; i < dag->n; i++)
 	{
 		int			at = dag->order[i];
-		TimestampTz due = pgs_due_at(dag, at);
+		TimestampTz due = pgs_due_at(dag, at, changed);
 
 		if (due > now)
 			*next = Min(*next, due);

@@ -15,7 +15,7 @@ still_due(List *relids)
 	List	   *result = NIL;
 	ListCell   *lc;
 
-	foreach(lc, pgs_due_groups(pgs_dag_build(), GetCurrentTimestamp(), &next))
+	foreach(lc, pgs_due_groups(pgs_dag_build(), GetCurrentTimestamp(), true, &next))
 	{
 		ListCell   *relid;
 

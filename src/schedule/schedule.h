@@ -52,9 +52,10 @@ extern TimestampTz pgs_cron_next(const PgsCron *cron, TimestampTz after, pg_tz *
 extern void pgs_schedule_parse(const char *text, PgsSchedule *schedule);
 extern char *pgs_schedule_normalise(const char *text);
 extern TimestampTz pgs_schedule_next(const PgsSchedule *schedule, TimestampTz last, pg_tz *tz);
-extern TimestampTz pgs_due_by_schedule(const PgsDag *dag, int i);
-extern TimestampTz pgs_due_at(const PgsDag *dag, int i);
-extern List *pgs_due_groups(const PgsDag *dag, TimestampTz now, TimestampTz *next);
+extern TimestampTz pgs_due_by_schedule(const PgsDag *dag, int i, bool changed);
+extern TimestampTz pgs_due_at(const PgsDag *dag, int i, bool changed);
+extern List *pgs_due_groups(const PgsDag *dag, TimestampTz now, bool changed, TimestampTz *next);
+extern bool pgs_schedule_is_eager(const PgsStream *stream, const List *all);
 
 /* dag.c */
 extern PgsDag *pgs_dag_build(void);

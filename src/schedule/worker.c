@@ -27,11 +27,10 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-
-#define WORKER_TYPE "dbt_pgstream scheduler"
 
 /* the scheduler looks again after this long, whatever it believes to know */
 #define MAX_SLEEP_MS (10 * 60 * 1000)
@@ -42,6 +41,8 @@
 /* triggers and marks are looked after no more often than this */
 #define MAINTAIN_MS 500
 #define NOTHING_TO_DO (-1)
+/* the longest sleep in which writers need not wake us, who would only find that nothing is due yet */
+#define DEAF_MS 1000
 #define RESTART_SECONDS 5
 
 PGDLLEXPORT void pgs_schedule_worker_main(Datum arg);
@@ -52,35 +53,11 @@ static volatile sig_atomic_t shutdown_requested = false;
 
 static bool wake_at_commit = false;
 
-/* Count the schedulers and helpers of a database, and wake them if asked to. */
-static int
-visit_workers(Oid dboid, bool wake)
-{
-	int			n = 0;
-
-	for (int i = 0; i < pgs_proc_count(); i++)
-	{
-		PGPROC	   *proc = pgs_proc_at(i);
-		int			pid = proc->pid;
-		const char *type;
-
-		if (pid == 0 || proc->databaseId != dboid)
-			continue;
-		type = GetBackgroundWorkerTypeByPid(pid);
-		if (!type || strcmp(type, WORKER_TYPE) != 0)
-			continue;
-		if (wake)
-			SetLatch(&proc->procLatch);
-		n++;
-	}
-	return n;
-}
-
 /* How many schedulers and helpers a database has. */
 int
 pgs_schedule_workers(Oid dboid)
 {
-	return visit_workers(dboid, false);
+	return pgs_wake_workers(dboid, false);
 }
 
 /*
@@ -99,7 +76,7 @@ at_commit(XactEvent event, void *arg)
 				(void) pgs_schedule_start_worker(MyDatabaseId, false);
 			break;
 		case XACT_EVENT_COMMIT:
-			(void) visit_workers(MyDatabaseId, true);
+			(void) pgs_wake_workers(MyDatabaseId, true);
 			wake_at_commit = false;
 			break;
 		case XACT_EVENT_ABORT:
@@ -141,7 +118,7 @@ pgs_schedule_start_worker(Oid dboid, bool helper)
 	strlcpy(worker.bgw_library_name, PGS_EXTENSION, BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, "pgs_schedule_worker_main", BGW_MAXLEN);
 	snprintf(worker.bgw_name, BGW_MAXLEN, PGS_EXTENSION " %s for database %u", helper ? "helper" : "scheduler", dboid);
-	strlcpy(worker.bgw_type, WORKER_TYPE, BGW_MAXLEN);
+	strlcpy(worker.bgw_type, PGS_WORKER_TYPE, BGW_MAXLEN);
 	worker.bgw_extra[0] = helper;
 	return RegisterDynamicBackgroundWorker(&worker, &handle);
 }
@@ -202,7 +179,7 @@ typedef struct
 } Look;
 
 static Look
-look(MemoryContext context)
+look(bool changed, MemoryContext context)
 {
 	Look		result = {.next = DT_NOEND};
 
@@ -210,7 +187,7 @@ look(MemoryContext context)
 	result.installed = pgs_catalog_exists();
 	if (result.installed && pgs_scheduler_enabled)
 	{
-		List	   *groups = pgs_due_groups(pgs_dag_build(), GetCurrentTimestamp(), &result.next);
+		List	   *groups = pgs_due_groups(pgs_dag_build(), GetCurrentTimestamp(), changed, &result.next);
 		MemoryContext old = MemoryContextSwitchTo(context);
 		ListCell   *lc;
 
@@ -262,7 +239,7 @@ maintain(MemoryContext context)
 		while (more)
 		{
 			begin_transaction();
-			more = pgs_catalog_exists() && pgs_capture_maintain();
+			more = pgs_catalog_exists() && pgs_capture_maintain(pgs_schedule_is_eager);
 			commit_transaction();
 			leave_if_asked();
 		}
@@ -328,9 +305,12 @@ call_helpers(int ngroups)
 			break;
 }
 
-/* One look and what follows from it; returns how long to sleep, in milliseconds (0: look again at once). */
+/*
+ * One look and what follows from it; returns how long to sleep, in milliseconds (0: look again at once).  "changed": somebody
+ * may have written to a source since the last one.
+ */
 static long
-work_once(bool helper, MemoryContext context)
+work_once(bool helper, bool changed, MemoryContext context)
 {
 	Look		found = {.installed = true};
 	bool		progress = false;
@@ -338,7 +318,7 @@ work_once(bool helper, MemoryContext context)
 
 	PG_TRY();
 	{
-		found = look(context);
+		found = look(changed, context);
 	}
 	PG_CATCH();
 	{
@@ -347,13 +327,13 @@ work_once(bool helper, MemoryContext context)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
+	/* stream tables without a schedule want their sources captured, too */
+	if (found.installed && !helper)
+		maintain(context);
 	if (!found.installed || (found.groups == NIL && found.next == DT_NOEND))
 		return NOTHING_TO_DO;
 	if (!helper)
-	{
-		maintain(context);
 		call_helpers(list_length(found.groups));
-	}
 	foreach(lc, found.groups)
 	{
 		leave_if_asked();
@@ -365,14 +345,19 @@ work_once(bool helper, MemoryContext context)
 	return Max(1, Min(MAX_SLEEP_MS, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), found.next) + 1));
 }
 
-static void
-sleep_until_woken(long ms)
+/*
+ * Sleep; returns whether we were woken.  Who has just looked for changes and knows that nothing is due for a moment lets writers
+ * go on writing in the meantime: "deaf".
+ */
+static bool
+sleep_until_woken(long ms, bool deaf)
 {
 	static uint32 wait_event = 0;
+	int			events;
 
 	if (wait_event == 0)
 		wait_event = pgs_wait_event("DbtPgstreamSchedulerMain");
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, wait_event);
+	events = WaitLatch(MyLatch, (deaf ? 0 : WL_LATCH_SET) | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, wait_event);
 	ResetLatch(MyLatch);
 	if (ConfigReloadPending)
 	{
@@ -383,6 +368,28 @@ sleep_until_woken(long ms)
 	/* a cancel that came while nothing ran has nothing to cancel */
 	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
+	/* what woke us while we were deaf was before this */
+	return deaf || (events & WL_LATCH_SET) != 0;
+}
+
+/*
+ * What a database or role sets for its sessions must not keep stream tables from being refreshed, as with autovacuum (see
+ * postmaster/autovacuum.c).  And a refresh takes its snapshot after its locks, which only READ COMMITTED does.
+ */
+static void
+override_settings(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	}			settings[] = {
+		{"statement_timeout", "0"}, {"lock_timeout", "0"}, {"idle_in_transaction_session_timeout", "0"},
+		{"default_transaction_read_only", "off"}, {"default_transaction_isolation", "read committed"}
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i].name, settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 void
@@ -390,6 +397,7 @@ pgs_schedule_worker_main(Datum arg)
 {
 	bool		helper = MyBgworkerEntry->bgw_extra[0];
 	TimestampTz idle_since = 0;
+	bool		changed = true;
 	MemoryContext context;
 
 	pqsignal(SIGTERM, request_shutdown);
@@ -397,6 +405,7 @@ pgs_schedule_worker_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);
+	override_settings();
 	if (!helper && !become_scheduler())
 		proc_exit(0);
 
@@ -408,7 +417,7 @@ pgs_schedule_worker_main(Datum arg)
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
 		leave_if_asked();
-		ms = work_once(helper, context);
+		ms = work_once(helper, changed || helper, context);
 		if (ms == NOTHING_TO_DO)
 		{
 			/*
@@ -426,11 +435,14 @@ pgs_schedule_worker_main(Datum arg)
 		}
 		else
 			idle_since = 0;
-		if (ms > 0)
+		/* what was written until now has been seen, or sets the latch */
+		if (ms == 0)
+			changed = false;
+		else
 		{
 			if (helper)
 				proc_exit(0);
-			sleep_until_woken(ms);
+			changed = sleep_until_woken(ms, changed && ms < DEAF_MS);
 		}
 	}
 }

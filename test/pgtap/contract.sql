@@ -41,7 +41,7 @@ SELECT columns_are('dbt_pgstream', 'pg_stat_stream_tables', ARRAY['pgs_schema', 
     'last_refresh_at', 'staleness', 'stale', 'consecutive_errors', 'total_refreshes', 'rows_inserted', 'rows_updated', 'rows_deleted', 'avg_duration_ms',
     'last_action', 'engine', 'pgs_relid', 'next_try_at']);
 SELECT columns_are('dbt_pgstream', 'pgs_refresh_history', ARRAY['refresh_id', 'pgs_id', 'pgs_relid', 'start_time', 'end_time', 'action', 'status',
-    'rows_inserted', 'rows_updated', 'rows_deleted', 'duration_ms', 'initiated_by', 'error_message']);
+    'rows_inserted', 'rows_updated', 'rows_deleted', 'duration_ms', 'initiated_by', 'error_message', 'reason']);
 
 -- a COMMENT on each object of the extension that a comment can be on (row types and arrays aside)
 SELECT is_empty($$
@@ -65,7 +65,7 @@ SELECT is_empty($$SELECT proname FROM pg_proc WHERE pronamespace IN ('dbt_pgstre
 SELECT dbt_pgstream_internal.scheduler_running() \gset
 SELECT set_eq($$SELECT name FROM pg_settings WHERE name LIKE 'dbt_pgstream.%'$$, ARRAY['dbt_pgstream.engine', 'dbt_pgstream.scheduler',
     'dbt_pgstream.max_workers', 'dbt_pgstream.launcher_naptime', 'dbt_pgstream.max_consecutive_errors', 'dbt_pgstream.retry_base',
-    'dbt_pgstream.retry_max', 'dbt_pgstream.history_retention'], 'settings');
+    'dbt_pgstream.retry_max', 'dbt_pgstream.history_retention', 'dbt_pgstream.full_refresh_factor'], 'settings');
 
 -- errors have the SQLSTATE that the comments promise
 CREATE TABLE contract_src (id int);

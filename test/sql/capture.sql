@@ -40,6 +40,8 @@ SELECT go('st'), go('st');
 SELECT go('st2'), go('st2');
 UPDATE src SET v = v + 1 WHERE id = 3;
 SELECT go('st'), go('st');
+UPDATE src SET v = v WHERE id = 3;
+SELECT go('st');
 DELETE FROM src WHERE id = 3;
 SELECT go('st'), go('st');
 TRUNCATE src;
@@ -144,6 +146,29 @@ SELECT dbt_pgstream.repair_stream_table('st');
 SELECT dbt_pgstream.alter_stream_table('st', 'SELECT tick(id) AS id, v + 1 AS v FROM src');
 SELECT go('st'), oracle.check('st2');
 SELECT go('st2');
+-- a captured column that nobody uses any more may be altered and dropped; used again, it is captured anew
+CREATE TABLE wide (id int PRIMARY KEY, a int, b int, c int) PARTITION BY RANGE (id);
+CREATE TABLE wide1 (c int, b int, a int, id int NOT NULL);
+ALTER TABLE wide ATTACH PARTITION wide1 DEFAULT;
+SELECT dbt_pgstream.create_stream_table('keeps', 'SELECT id, a FROM wide', '1d');
+SELECT dbt_pgstream.create_stream_table('leaves', 'SELECT id, b, c FROM wide', '1d');
+SELECT attach();
+SELECT dbt_pgstream.refresh_all();
+DROP TABLE leaves;
+ALTER TABLE wide ALTER b TYPE text, DROP c;
+INSERT INTO wide VALUES (1, 1, 'one'); INSERT INTO wide1 (id, a, b) VALUES (2, 2, repeat('two', 1000));
+SELECT oracle.refresh('keeps');
+UPDATE wide SET a = 3, b = 'three';
+SELECT oracle.refresh('keeps');
+SELECT dbt_pgstream.create_stream_table('again', 'SELECT id, b FROM wide', '1d');
+SELECT value FROM dbt_pgstream.explain_st('again') WHERE property = 'capture';
+SELECT oracle.refresh('again');
+SELECT attach();
+SELECT oracle.refresh('again');
+UPDATE wide1 SET b = 'four' WHERE id = 2;
+SELECT oracle.refresh('again'), oracle.refresh('keeps');
+DROP TABLE keeps, again;
+DROP TABLE wide;
 -- what can't be captured is computed
 SELECT dbt_pgstream.create_stream_table('clock', 'SELECT tick(id) AS id, now() AS at FROM src', '1d');
 CREATE TABLE part (id int) PARTITION BY LIST (id);
@@ -157,9 +182,30 @@ SELECT attach();
 SELECT s.pgs_name, e.value FROM dbt_pgstream.pgs_stream_tables s, LATERAL dbt_pgstream.explain_st(quote_ident(s.pgs_schema) || '.' || quote_ident(pgs_name)) e
 WHERE e.property = 'capture' AND pgs_schema = 'c' ORDER BY 1;
 SELECT DISTINCT tgrelid::regclass FROM pg_trigger WHERE tgname LIKE 'pgstream_capture%' ORDER BY 1;
--- marks are removed once all have seen them
-DO $$BEGIN FOR i IN 1..2000 LOOP INSERT INTO c.moods VALUES ('glad'); COMMIT; END LOOP; END$$;
-SELECT count(*) > 2000 AS many FROM dbt_pgstream_internal.change;
+-- change buffers are emptied once all have seen what is in them: the segment that has grown is retired, and then truncated
+CREATE FUNCTION buffered(of_source regclass) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE n bigint; total bigint := 0; segment oid;
+BEGIN
+    FOR segment IN SELECT unnest(ARRAY[buffer_a, buffer_b]) FROM dbt_pgstream_internal.source WHERE relid = of_source LOOP
+        EXECUTE format('SELECT count(*) FROM %s', segment::regclass) INTO n;
+        total := total + n;
+    END LOOP;
+    RETURN total;
+END$$;
+DO $$BEGIN FOR i IN 1..5000 LOOP INSERT INTO c.moods VALUES ('glad'); COMMIT; END LOOP; END$$;
+SELECT buffered('moods') >= 5000 AS kept;
+SELECT dbt_pgstream_internal.maintain_capture();		-- retires the segment
+SELECT dbt_pgstream_internal.maintain_capture();		-- not consumed yet
+SELECT buffered('moods') >= 5000 AS kept;
+INSERT INTO moods VALUES ('glad');						-- goes to the other one
+SELECT dbt_pgstream.refresh_all();
+SELECT dbt_pgstream_internal.maintain_capture();
+SELECT buffered('moods');
+INSERT INTO moods VALUES ('blue');
+SELECT go('plain_mood'), go('plain_mood');
+-- marks, too
+DO $$BEGIN FOR i IN 1..1000 LOOP TRUNCATE c.src CASCADE; COMMIT; END LOOP; END$$;
+SELECT count(*) >= 1000 AS many FROM dbt_pgstream_internal.change;
 SELECT dbt_pgstream.refresh_all();
 SELECT attach();
 SELECT count(*) < 20 AS few FROM dbt_pgstream_internal.change;

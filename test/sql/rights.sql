@@ -22,6 +22,20 @@ SELECT count(*) FROM dbt_pgstream.get_refresh_history('st');
 DROP TABLE up;
 ALTER TABLE st RENAME TO st2;
 ALTER TABLE st2 RENAME TO st;
+-- refreshes by delta go through states and buffers that belong to nobody
+CREATE TABLE o (k int PRIMARY KEY, name text);
+INSERT INTO o SELECT i, 'o' || i FROM generate_series(0, 3) i;
+SELECT dbt_pgstream.create_stream_table('delta', 'SELECT o.name, g.s FROM o JOIN (SELECT id % 2 AS k, sum(v) AS s FROM t GROUP BY id % 2) g ON g.k = o.k', NULL);
+RESET ROLE;
+DO $$BEGIN WHILE dbt_pgstream_internal.maintain_capture() LOOP END LOOP; END$$;
+SET ROLE ada;
+SELECT dbt_pgstream.refresh_stream_table('delta');
+UPDATE o SET name = name || '!';
+UPDATE t SET v = v + 1;
+SELECT dbt_pgstream.refresh_stream_table('delta');
+SELECT action, ok FROM dbt_pgstream.get_refresh_history('delta', 1), dbt_pgstream.verify_stream_table('delta');
+SELECT count(*) > 0 AS explained FROM dbt_pgstream.explain_st('delta') WHERE property LIKE 'plan of%';
+SELECT count(*) FROM dbt_pgstream_internal.source;
 -- the internals are out of reach
 SELECT * FROM dbt_pgstream_internal.stream;
 UPDATE dbt_pgstream_internal.stream SET status = 'ACTIVE';

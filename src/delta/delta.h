@@ -1,0 +1,90 @@
+/*
+ * delta.h - the algebra: from the query of a stream table to the queries that compute its change
+ *
+ * Query tree to Query tree: nothing here runs, locks or writes anything.
+ */
+#ifndef PGS_DELTA_H
+#define PGS_DELTA_H
+
+#include "capture/capture.h"
+#include "nodes/parsenodes.h"
+#include "nodes/primnodes.h"
+
+/* how the value of an aggregate follows the changes of its group */
+typedef enum PgsAggRule
+{
+	PGS_AGG_COUNT,				/* sum of weights */
+	PGS_AGG_SUM_INT,			/* of int2, int4 */
+	PGS_AGG_SUM_BIG,			/* of int8, as numeric */
+	PGS_AGG_SUM_NUMERIC,
+	PGS_AGG_AVG_INT,
+	PGS_AGG_AVG_BIG,
+	PGS_AGG_AVG_NUMERIC,
+	PGS_AGG_MIN,				/* rows added only; else recompute */
+	PGS_AGG_MAX,
+	PGS_AGG_RECOMPUTE			/* rule B: the group is computed again */
+} PgsAggRule;
+
+/* one aggregate call of a block; numbers are of columns of the state, 0 for those that the rule doesn't need */
+typedef struct PgsAggregate
+{
+	Aggref	   *aggref;
+	PgsAggRule	rule;
+	AttrNumber	value;			/* what the call returns */
+	AttrNumber	count;			/* of non-null arguments, int8 */
+	AttrNumber	sum;			/* of finite ones: int8 or numeric */
+	AttrNumber	profile;		/* int8[]: see refresh/numeric.c */
+} PgsAggregate;
+
+/* an aggregate or DISTINCT, with its state: one row for each group */
+enum
+{
+	Anum_state_hash = 1			/* of the keys, which follow; then the number of rows; then the aggregates */
+};
+typedef struct PgsBlock
+{
+	int			number;			/* from 1, inner ones first */
+	Oid			state;			/* InvalidOid where there is none yet */
+	bool		is_distinct;
+	bool		is_joined;		/* its state stands beside other items of FROM */
+	int			nkeys;			/* 0: one group, always there */
+	List	   *eqops;			/* of Oid, for each key */
+	AttrNumber	rows;			/* column of the state: how many rows the group has */
+	List	   *aggregates;		/* of PgsAggregate */
+	List	   *columns;		/* of ColumnDef: the state */
+	Query	   *input;			/* linear: keys, arguments, filters */
+	Query	   *groups;			/* keys, then all other columns of the state, of every group */
+} PgsBlock;
+
+/* how a query is kept up to date */
+typedef struct PgsIncrement
+{
+	List	   *blocks;			/* of PgsBlock */
+	Query	   *output;			/* linear: the rows of the result, from sources and states */
+	const char *obstacle;		/* why it can't be done, else NULL */
+} PgsIncrement;
+
+/* block.c */
+extern PgsIncrement *pgs_delta_analyze(Query *query, int64 stream_id);
+extern char *pgs_delta_state_name(int64 stream_id, int number);
+extern bool pgs_delta_equal_means_same(Oid type, Oid collation);
+extern bool pgs_delta_uses_rule(const PgsBlock *block, PgsAggRule rule);
+
+/* describe.c */
+extern List *pgs_delta_describe(const PgsIncrement *inc);
+extern char *pgs_delta_deparse(Query *query);
+
+/* join.c, union.c */
+extern Query *pgs_delta_query(Query *query, List *deltas);
+extern Query *pgs_delta_union_all(List *arms);
+extern bool pgs_delta_reads_changed(Query *query, List *deltas);
+
+/* aggregate.c */
+extern char *pgs_delta_groups_sql(const PgsBlock *block);
+extern Query *pgs_delta_recompute(const PgsBlock *block, TupleDesc keys, const char *enrname, double rows, bool nulls);
+
+/* embed.c */
+extern Query *pgs_delta_parse(const char *sql, Query *input);
+extern RangeTblEntry *pgs_delta_tuplestore(const char *name, TupleDesc desc, double rows);
+
+#endif							/* PGS_DELTA_H */

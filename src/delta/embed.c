@@ -1,0 +1,164 @@
+/*
+ * embed.c - small pieces of Query trees
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "delta/delta_internal.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
+#include "parser/parser.h"
+#include "utils/fmgroids.h"
+#include "utils/queryenvironment.h"
+
+/* An output column. */
+TargetEntry *
+pgs_target(Expr *expr, int resno, const char *name)
+{
+	return makeTargetEntry(expr, resno, pstrdup(name), false);
+}
+
+/* -weight */
+Expr *
+pgs_negated(Expr *weight)
+{
+	return (Expr *) makeFuncExpr(F_INT8UM, INT8OID, list_make1(weight), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
+/* Names of a query's output columns, none of them empty. */
+static List *
+column_names(Query *query)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		if (!tle->resjunk)
+			result = lappend(result, makeString(tle->resname && tle->resname[0] ? pstrdup(tle->resname) :
+												psprintf("column%d", tle->resno)));
+	}
+	return result;
+}
+
+/* A subquery in FROM. */
+RangeTblEntry *
+pgs_subquery_item(Query *subquery, const char *alias)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_SUBQUERY;
+	rte->subquery = subquery;
+	rte->alias = makeAlias(alias, column_names(subquery));
+	rte->eref = copyObject(rte->alias);
+	rte->inFromCl = true;
+	return rte;
+}
+
+/* A named tuplestore in FROM, with its number of rows for the planner. */
+RangeTblEntry *
+pgs_delta_tuplestore(const char *name, TupleDesc desc, double rows)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	List	   *names = NIL;
+
+	rte->rtekind = RTE_NAMEDTUPLESTORE;
+	rte->enrname = pstrdup(name);
+	rte->enrtuples = rows;
+	rte->inFromCl = true;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(desc, i);
+
+		rte->coltypes = lappend_oid(rte->coltypes, attr->atttypid);
+		rte->coltypmods = lappend_int(rte->coltypmods, attr->atttypmod);
+		rte->colcollations = lappend_oid(rte->colcollations, attr->attcollation);
+		names = lappend(names, makeString(pstrdup(NameStr(attr->attname))));
+	}
+	rte->alias = makeAlias(name, names);
+	rte->eref = copyObject(rte->alias);
+	return rte;
+}
+
+/* SELECT ... FROM item, with no columns yet. */
+Query *
+pgs_select_from(RangeTblEntry *item)
+{
+	Query	   *query = makeNode(Query);
+	RangeTblRef *ref = makeNode(RangeTblRef);
+
+	ref->rtindex = 1;
+	query->commandType = CMD_SELECT;
+	query->canSetTag = true;
+	query->rtable = list_make1(item);
+	query->jointree = makeFromExpr(list_make1(ref), NULL);
+	return query;
+}
+
+static TupleDesc
+output_desc(Query *query)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(list_length(query->targetList));
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		TupleDescInitEntry(desc, tle->resno, tle->resname, exprType((Node *) tle->expr), exprTypmod((Node *) tle->expr), 0);
+		TupleDescInitEntryCollation(desc, tle->resno, exprCollation((Node *) tle->expr));
+	}
+	return desc;
+}
+
+static bool
+replace_walker(Node *node, Query *input)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		if (rte->rtekind == RTE_NAMEDTUPLESTORE && strcmp(rte->enrname, "d") == 0)
+		{
+			rte->rtekind = RTE_SUBQUERY;
+			rte->subquery = copyObject(input);
+			rte->enrname = NULL;
+			rte->coltypes = rte->coltypmods = rte->colcollations = NIL;
+			if (!rte->alias)
+				rte->alias = copyObject(rte->eref);
+		}
+		return false;
+	}
+	if (IsA(node, Query))
+	{
+		/* what is put in is not looked into */
+		return query_tree_walker((Query *) node, replace_walker, input, QTW_EXAMINE_RTES_BEFORE);
+	}
+	return expression_tree_walker(node, replace_walker, input);
+}
+
+/*
+ * Parse SQL of our own that reads from a relation "d", and put a query in its place.
+ */
+Query *
+pgs_delta_parse(const char *sql, Query *input)
+{
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+	QueryEnvironment *env = create_queryEnv();
+	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
+	Query	   *query;
+
+	enr->md.name = "d";
+	enr->md.tupdesc = output_desc(input);
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	register_ENR(env, enr);
+	query = parse_analyze_fixedparams(raw, sql, NULL, 0, env);
+	(void) replace_walker((Node *) query, input);
+	return query;
+}

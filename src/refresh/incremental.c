@@ -1,0 +1,265 @@
+/*
+ * incremental.c - a stream table follows the deltas of its sources
+ *
+ * Block by block: the delta of each block's input changes its state, and what changes there is the delta for the blocks above;
+ * the delta of the output changes the stream table.  A block that reads nothing that has changed costs nothing.
+ *
+ * Before anything is written, the planner says what the delta costs, with its true size, and what the whole would cost.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "module.h"
+#include "optimizer/optimizer.h"
+#include "refresh/refresh_internal.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+/* a delta as cheap as this, in the planner's units, isn't worth asking what the whole would cost */
+#define CHEAP 5000
+
+/* ---- the plans ---- */
+
+/*
+ * The steps that read the sources' deltas: their plans are made before anything is written, to know what they cost.  A step that
+ * reads a state that has changed is planned when that is known.
+ */
+typedef struct
+{
+	List	   *blocks;			/* of PlannedStmt, NULL where a block reads nothing that has changed */
+	PlannedStmt *output;
+	double		cost;
+} Plans;
+
+/* Planner's cost of a plan, and of finding and writing each row that it gives: about one page, mostly a cached one. */
+static double
+cost_with_writes(const PlannedStmt *plan)
+{
+	return plan->planTree->total_cost + plan->planTree->plan_rows * seq_page_cost;
+}
+
+static PlannedStmt *
+plan_block(const PgsBlock *block, List *deltas)
+{
+	Query	   *query = pgs_delta_query(block->input, deltas);
+
+	return query ? pgs_execute_plan(pgs_delta_parse(pgs_delta_groups_sql(block), query)) : NULL;
+}
+
+static PlannedStmt *
+plan_output(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List *deltas)
+{
+	Query	   *query = pgs_delta_query(inc->output, deltas);
+
+	return query ? pgs_execute_plan(pgs_locate_query(stream, rel, query)) : NULL;
+}
+
+static Plans
+make_plans(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List *deltas)
+{
+	Plans		plans = {0};
+	ListCell   *lc;
+
+	foreach(lc, inc->blocks)
+	{
+		PgsBlock   *block = lfirst(lc);
+		PlannedStmt *plan = plan_block(block, deltas);
+
+		plans.blocks = lappend(plans.blocks, plan);
+		if (!plan)
+			continue;
+		plans.cost += cost_with_writes(plan);
+		if (pgs_delta_uses_rule(block, PGS_AGG_RECOMPUTE) && block->nkeys > 0)
+		{
+			PgsDelta   *keys = pgs_state_keys(block, "keys");
+			Query	   *again = pgs_delta_recompute(block, keys->desc, keys->name, plan->planTree->plan_rows, false);
+
+			plans.cost += pgs_execute_plan(again)->planTree->total_cost;
+		}
+	}
+	plans.output = plan_output(stream, rel, inc, deltas);
+	if (plans.output)
+		plans.cost += cost_with_writes(plans.output);
+	return plans;
+}
+
+static double
+cost_of_whole(const PgsStream *stream, Relation rel, const PgsIncrement *inc)
+{
+	double		result = pgs_execute_plan(pgs_diff_query(stream, rel, inc->output))->planTree->total_cost;
+	ListCell   *lc;
+
+	foreach(lc, inc->blocks)
+		result += pgs_execute_plan(((PgsBlock *) lfirst(lc))->groups)->planTree->total_cost;
+	return result;
+}
+
+static double
+delta_rows(const List *deltas)
+{
+	double		result = 0;
+	ListCell   *lc;
+
+	foreach(lc, deltas)
+		result += ((PgsDelta *) lfirst(lc))->rows;
+	return result;
+}
+
+static bool
+too_dear(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List *deltas, double cost,
+		 PgsRefreshResult *result)
+{
+	double		factor = stream->mode == PGS_MODE_AUTO ? 1.0 : pgs_full_refresh_factor;
+	double		whole;
+
+	if (cost < CHEAP)
+		return false;
+	whole = cost_of_whole(stream, rel, inc);
+	result->reason = psprintf("%.0f changed rows: planner's cost %.0f by delta, %.0f for the whole", delta_rows(deltas),
+							  cost, whole);
+	return cost > whole * factor;
+}
+
+/* ---- one refresh ---- */
+
+/* Lock the states for what will be done with them, before any plan reads one; false if one isn't there. */
+bool
+pgs_incremental_lock(const PgsIncrement *inc, LOCKMODE mode)
+{
+	ListCell   *lc;
+
+	foreach(lc, inc->blocks)
+	{
+		if (!OidIsValid(((PgsBlock *) lfirst(lc))->state))
+			return false;
+		LockRelationOid(((PgsBlock *) lfirst(lc))->state, mode);
+	}
+	return true;
+}
+
+static void
+run_deltas(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas, const Plans *plans,
+		   PgsRefreshResult *result)
+{
+	int			known = list_length(deltas);
+	PlannedStmt *plan;
+	ListCell   *block;
+	ListCell   *made;
+
+	deltas = list_copy(deltas);
+	forboth(block, inc->blocks, made, plans->blocks)
+	{
+		PgsDelta   *delta;
+
+		/* deltas of states that have come since may concern the block, too */
+		plan = list_length(deltas) == known ? lfirst(made) : plan_block(lfirst(block), deltas);
+		if (!plan)
+			continue;
+		delta = pgs_state_change(lfirst(block), plan, deltas);
+		if (delta->rows > 0)
+			deltas = lappend(deltas, delta);
+	}
+	plan = list_length(deltas) == known ? plans->output : plan_output(stream, rel, inc, deltas);
+	if (plan)
+		pgs_locate_run(stream, rel, plan, deltas, &result->rows);
+}
+
+/* ---- when the stored rows are not what they should be ---- */
+
+static bool inconsistent = false;
+
+/*
+ * A state or a stream table is not what its frontier says, by whoever's fault: the delta is given up, and the whole computed.
+ */
+void
+pgs_refresh_inconsistent(const char *what)
+{
+	inconsistent = true;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stored rows of a stream table are not what its last refresh left"),
+			 errdetail("%s.", what)));
+}
+
+/*
+ * Follow the deltas in a subtransaction, so that nothing is left of the attempt if the stored rows don't fit.
+ */
+static bool
+try_deltas(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas, const Plans *plans,
+		   PgsRefreshResult *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = true;
+
+	inconsistent = false;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		run_deltas(stream, rel, inc, deltas, plans, result);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (!inconsistent)
+			ReThrowError(error);
+		memset(&result->rows, 0, sizeof(result->rows));
+		result->reason = psprintf("repaired: %s", error->detail);
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/*
+ * Bring a stream table up to date by the deltas of its sources.  Unless the outcome is DONE, nothing was written.
+ */
+PgsOutcome
+pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas, PgsRefreshResult *result)
+{
+	Plans		plans;
+
+	if (!pgs_incremental_lock(inc, RowExclusiveLock))
+	{
+		result->reason = "states were not there yet";
+		return PGS_OUTCOME_IMPOSSIBLE;
+	}
+	plans = make_plans(stream, rel, inc, deltas);
+	if (too_dear(stream, rel, inc, deltas, plans.cost, result))
+		return PGS_OUTCOME_TOO_DEAR;
+	if (!try_deltas(stream, rel, inc, deltas, &plans, result))
+		return PGS_OUTCOME_IMPOSSIBLE;
+	result->action = "DIFFERENTIAL";
+	return PGS_OUTCOME_DONE;
+}
+
+/* ---- the whole ---- */
+
+/* Make the states that a query wants, and fill them; returns the query cut anew. */
+PgsIncrement *
+pgs_incremental_fill(const PgsStream *stream, Query *query, const PgsIncrement *inc)
+{
+	PgsIncrement *result;
+	ListCell   *lc;
+
+	pgs_state_prepare(stream->id, inc);
+	result = pgs_delta_analyze(query, stream->id);
+	(void) pgs_incremental_lock(result, RowExclusiveLock);
+	foreach(lc, result->blocks)
+		pgs_state_fill(lfirst(lc));
+	return result;
+}

@@ -1,0 +1,481 @@
+/*
+ * locate.c - a weighted delta changes stored rows
+ *
+ * The delta is consolidated: weights of equal images are summed, and what sums to 0 is gone.  Then every row with a negative
+ * weight is a stored one.  It is found through an index on the key, or on a hash (of the key, or of all columns where there is
+ * none), which refreshes make for themselves, and known by its image.  Rows that are looked up by the same come together: one
+ * that leaves and one that comes make an update in place.
+ *
+ * A stored row that isn't found means that the stream table is not what its frontier says: an error, and the next refresh
+ * computes the whole.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "module.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_func.h"
+#include "refresh/refresh_internal.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+#include "utils/uuid.h"
+
+/* a function takes no more arguments than 100; what more columns could tell apart, the images do */
+#define MAX_HASHED 90
+/* a key of more columns than this is hashed */
+#define MAX_KEY_COLUMNS 4
+
+/* ---- the index ---- */
+
+/* By what a stream table's rows are looked up. */
+typedef struct
+{
+	bool		hashed;			/* by row_hash() of the columns, not by themselves */
+	List	   *columns;
+} Locator;
+
+/* Whether a column can be looked up as it is: of bounded width, and with values that are equal only where they are the same. */
+static bool
+is_plain(Form_pg_attribute attr)
+{
+	return attr->attlen > 0 && attr->attlen <= UUID_LEN && pgs_delta_equal_means_same(attr->atttypid, attr->attcollation);
+}
+
+/*
+ * A short key of plain columns is looked up by itself, as rows that are neighbours in it tend to be so in the table; anything
+ * else by a hash.
+ */
+static Locator
+choose_locator(const PgsStream *stream, Relation rel)
+{
+	Locator		result = {.hashed = stream->key == NIL || list_length(stream->key) > MAX_KEY_COLUMNS};
+	ListCell   *lc;
+
+	foreach(lc, stream->key)
+		if (!is_plain(TupleDescAttr(RelationGetDescr(rel), lfirst_int(lc) - 1)))
+			result.hashed = true;
+	if (stream->key)
+		result.columns = list_truncate(list_copy(stream->key), MAX_HASHED);
+	for (int i = 0; !stream->key && i < RelationGetNumberOfAttributes(rel) && list_length(result.columns) < MAX_HASHED; i++)
+		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
+			result.columns = lappend_int(result.columns, i + 1);
+	return result;
+}
+
+static Oid
+hash_function(void)
+{
+	Oid			any = ANYOID;
+
+	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("row_hash")), 1, &any, false);
+}
+
+/* Whether an index is on row_hash() of just these columns. */
+static bool
+is_hash_locator(Relation index, const List *columns)
+{
+	List	   *exprs = RelationGetIndexExpressions(index);
+	FuncExpr   *call = exprs ? linitial(exprs) : NULL;
+	ListCell   *a;
+	ListCell   *b;
+
+	if (index->rd_index->indnatts != 1 || !call || !IsA(call, FuncExpr) || call->funcid != hash_function() ||
+		list_length(call->args) != list_length(columns))
+		return false;
+	forboth(a, call->args, b, columns)
+		if (!IsA(lfirst(a), Var) || ((Var *) lfirst(a))->varattno != lfirst_int(b))
+			return false;
+	return true;
+}
+
+/* Whether it is on just these columns, by their default order. */
+static bool
+is_key_locator(Relation index, TupleDesc desc, const List *columns)
+{
+	Form_pg_index form = index->rd_index;
+	ListCell   *lc;
+
+	if (form->indnkeyatts != list_length(columns))
+		return false;
+	foreach(lc, columns)
+	{
+		int			i = foreach_current_index(lc);
+		Form_pg_attribute attr = TupleDescAttr(desc, lfirst_int(lc) - 1);
+
+		if (form->indkey.values[i] != attr->attnum || index->rd_indcollation[i] != attr->attcollation ||
+			index->rd_opfamily[i] != get_opclass_family(GetDefaultOpClass(attr->atttypid, BTREE_AM_OID)))
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_locator(Relation index, Relation rel, const Locator *locator)
+{
+	if (!index->rd_index->indisvalid || index->rd_rel->relam != BTREE_AM_OID || RelationGetIndexPredicate(index) != NIL)
+		return false;
+	return locator->hashed ? is_hash_locator(index, locator->columns) :
+		is_key_locator(index, RelationGetDescr(rel), locator->columns);
+}
+
+/* OID of the index by which a stream table's rows are found; InvalidOid if there is none. */
+Oid
+pgs_locate_index(const PgsStream *stream, Relation rel)
+{
+	Locator		locator = choose_locator(stream, rel);
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		bool		found = is_locator(index, rel, &locator);
+
+		index_close(index, AccessShareLock);
+		if (found)
+			return lfirst_oid(lc);
+	}
+	return InvalidOid;
+}
+
+/* CREATE INDEX for that one, or NULL where there is nothing to do. */
+static char *
+index_command(const PgsStream *stream)
+{
+	Relation	rel = table_open(stream->relid, AccessShareLock);
+	Locator		locator = choose_locator(stream, rel);
+	StringInfoData sql;
+	ListCell   *lc;
+
+	/* a query around us may be reading the table: another time then */
+	if (OidIsValid(pgs_locate_index(stream, rel)) || rel->rd_refcnt > 1)
+	{
+		table_close(rel, AccessShareLock);
+		return NULL;
+	}
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE INDEX ON %s (%s",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel)),
+					 locator.hashed ? PGS_INTERNAL_SCHEMA ".row_hash(" : "");
+	foreach(lc, locator.columns)
+		appendStringInfo(&sql, "%s%s", foreach_current_index(lc) ? ", " : "",
+						 quote_identifier(NameStr(TupleDescAttr(RelationGetDescr(rel), lfirst_int(lc) - 1)->attname)));
+	appendStringInfoString(&sql, locator.hashed ? "))" : ")");
+	table_close(rel, AccessShareLock);
+	return sql.data;
+}
+
+/*
+ * Make that index if it isn't there.  It takes a lock that only writers of the stream table meet, and we are the writer.
+ */
+void
+pgs_locate_make_index(const PgsStream *stream)
+{
+	char	   *sql = index_command(stream);
+
+	/* the owner may have lost the right to create in the schema since */
+	if (sql)
+		pgs_execute_as_superuser(sql);
+}
+
+/* ---- consolidation ---- */
+
+static char *
+column_list(const char *prefix, const List *columns, const List *names)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, columns)
+		appendStringInfo(&buf, "%s%s%s", foreach_current_index(lc) ? ", " : "", prefix,
+						 strVal(list_nth(names, lfirst_int(lc) - 1)));
+	return buf.data;
+}
+
+/* "1, 2, ... n" */
+static char *
+numbers(int n)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(&buf, "%s%d", i > 1 ? ", " : "", i);
+	return buf.data;
+}
+
+/*
+ * The query that consolidates a weighted delta of a stream table's rows: image, weight, and what the row is looked up by, in the
+ * order of that.
+ */
+Query *
+pgs_locate_query(const PgsStream *stream, Relation rel, Query *delta)
+{
+	Query	   *input = copyObject(delta);
+	Locator		locator = choose_locator(stream, rel);
+	int			nkeys = locator.hashed ? 1 : list_length(locator.columns);
+	List	   *names = NIL;
+	List	   *live = NIL;
+	char	   *columns;
+	char	   *image;
+	int			n = 0;
+	ListCell   *lc;
+
+	/* names of our own, as the user's may be anything */
+	foreach(lc, input->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		if (lnext(input->targetList, lc))
+			tle->resname = psprintf("c%d", tle->resno);
+	}
+	/* output column n is the n-th live column of the table */
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+	{
+		names = lappend(names, makeString(psprintf("c%d", n + 1)));
+		if (TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
+			continue;
+		n++;
+		live = lappend_int(live, i + 1);
+	}
+	columns = column_list("d.", locator.columns, names);
+	image = column_list("d.", live, names);
+	image = psprintf(n <= MAX_HASHED ? PGS_INTERNAL_SCHEMA ".values_image(%s)" :
+					 PGS_INTERNAL_SCHEMA ".row_image(ROW(%s))", image);
+	if (locator.hashed)
+		columns = psprintf(PGS_INTERNAL_SCHEMA ".row_hash(%s)", columns);
+	return pgs_delta_parse(psprintf("SELECT %s, " "%s AS image, "
+									"sum(weight)::pg_catalog.int8 AS weight FROM d "
+									"GROUP BY %s HAVING sum(weight) <> 0 ORDER BY %s",
+									columns, image, numbers(nkeys + 1), numbers(nkeys)), input);
+}
+
+/* ---- rows that are looked up together ---- */
+
+typedef struct
+{
+	bytea	   *image;
+	int64		weight;			/* of a row that leaves: how many are yet to be found */
+} Member;
+
+typedef struct
+{
+	PgsApply   *apply;
+	IndexScanDesc scan;			/* NULL: there is no index */
+	int			nkeys;
+	ScanKeyData keys[MAX_KEY_COLUMNS];	/* what is looked up now; the values live in "run" */
+	bool		any;			/* whether they are set */
+	TupleDesc	image_desc;
+	MemoryContext run;			/* of the images that are looked up together, and of the keys */
+	Member	   *leaving;
+	int			nleaving;
+	int			leaving_allocated;
+	Member	   *coming;
+	int			ncoming;
+	int			coming_allocated;
+} Locate;
+
+static void
+add_member(Member **members, int *n, int *allocated, bytea *image, int64 weight)
+{
+	if (*n == *allocated)
+	{
+		*allocated *= 2;
+		*members = repalloc_huge(*members, sizeof(Member) * *allocated);
+	}
+	(*members)[*n].image = image;
+	(*members)[*n].weight = weight;
+	(*n)++;
+}
+
+static int
+compare_members(const void *a, const void *b)
+{
+	const bytea *x = ((const Member *) a)->image;
+	const bytea *y = ((const Member *) b)->image;
+
+	if (VARSIZE(x) != VARSIZE(y))
+		return VARSIZE(x) < VARSIZE(y) ? -1 : 1;
+	return memcmp(x, y, VARSIZE(x));
+}
+
+/* The stored row leaves: make place for one that comes, while there is any. */
+static void
+leave(Locate *l)
+{
+	if (l->ncoming == 0)
+	{
+		pgs_apply_delete(l->apply);
+		return;
+	}
+	pgs_apply_update(l->apply, l->coming[l->ncoming - 1].image);
+	if (--l->coming[l->ncoming - 1].weight == 0)
+		l->ncoming--;
+}
+
+/* Find the stored rows of those that leave. */
+static void
+find_leaving(Locate *l)
+{
+	TupleTableSlot *stored = pgs_apply_stored(l->apply);
+	int64		missing = 0;
+
+	for (int i = 0; i < l->nleaving; i++)
+		missing += l->leaving[i].weight;
+	if (l->nleaving > 1)
+		qsort(l->leaving, l->nleaving, sizeof(Member), compare_members);
+	index_rescan(l->scan, l->keys, l->nkeys, NULL, 0);
+	while (missing > 0 && index_getnext_slot(l->scan, ForwardScanDirection, stored))
+	{
+		MemoryContext old = MemoryContextSwitchTo(l->run);
+		Member		wanted = {.image = pgs_image_of(stored, l->image_desc)};
+		Member	   *found = bsearch(&wanted, l->leaving, l->nleaving, sizeof(Member), compare_members);
+
+		MemoryContextSwitchTo(old);
+		if (!found || found->weight == 0)
+			continue;
+		found->weight--;
+		missing--;
+		leave(l);
+	}
+	if (missing > 0)
+		pgs_refresh_inconsistent("a row that should leave is not there");
+}
+
+static void
+finish_run(Locate *l)
+{
+	if (l->nleaving > 0 && l->scan)
+		find_leaving(l);
+	/* without an index they are looked up all together, by one scan of the table */
+	for (int i = 0; i < l->nleaving && !l->scan; i++)
+		pgs_apply_delete_image(l->apply, l->leaving[i].image, l->leaving[i].weight);
+	for (int i = 0; i < l->ncoming; i++)
+		pgs_apply_insert(l->apply, l->coming[i].image, l->coming[i].weight);
+	l->nleaving = 0;
+	l->ncoming = 0;
+	l->any = false;
+	MemoryContextReset(l->run);
+}
+
+/* Whether a row is looked up by the same values as the one before. */
+static bool
+same_keys(Locate *l, TupleTableSlot *slot)
+{
+	for (int i = 0; i < l->nkeys; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(slot->tts_tupleDescriptor, i);
+		bool		isnull = (l->keys[i].sk_flags & SK_ISNULL) != 0;
+
+		if (slot->tts_isnull[i] != isnull ||
+			(!isnull && !datum_image_eq(slot->tts_values[i], l->keys[i].sk_argument, attr->attbyval, attr->attlen)))
+			return false;
+	}
+	return true;
+}
+
+static void
+set_keys(Locate *l, TupleTableSlot *slot)
+{
+	for (int i = 0; i < l->nkeys; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(slot->tts_tupleDescriptor, i);
+		bool		isnull = slot->tts_isnull[i];
+
+		ScanKeyEntryInitialize(&l->keys[i], isnull ? SK_ISNULL | SK_SEARCHNULL : 0, i + 1, BTEqualStrategyNumber,
+							   InvalidOid, attr->attcollation,
+							   get_opcode(lookup_type_cache(attr->atttypid, TYPECACHE_EQ_OPR)->eq_opr),
+							   isnull ? (Datum) 0 : datumCopy(slot->tts_values[i], attr->attbyval, attr->attlen));
+	}
+	l->any = true;
+}
+
+static void
+read_rows(Locate *l, Tuplestorestate *rows, TupleTableSlot *slot)
+{
+	while (tuplestore_gettupleslot(rows, true, false, slot))
+	{
+		int64		weight;
+		MemoryContext old;
+		bytea	   *image;
+
+		slot_getallattrs(slot);
+		if (l->any && !same_keys(l, slot))
+			finish_run(l);
+		old = MemoryContextSwitchTo(l->run);
+		if (!l->any)
+			set_keys(l, slot);
+		/* long headers, so that images of one row are equal to the byte */
+		image = DatumGetByteaPCopy(slot->tts_values[l->nkeys]);
+		MemoryContextSwitchTo(old);
+		weight = DatumGetInt64(slot->tts_values[l->nkeys + 1]);
+		if (weight < 0)
+			add_member(&l->leaving, &l->nleaving, &l->leaving_allocated, image, -weight);
+		else
+			add_member(&l->coming, &l->ncoming, &l->coming_allocated, image, weight);
+		CHECK_FOR_INTERRUPTS();
+	}
+	finish_run(l);
+}
+
+/*
+ * Run the plan of pgs_locate_query, find the stored rows that it is about, and write them.  (What is written is newer than the
+ * snapshot that the index is scanned under, so no row is found twice.)
+ */
+void
+pgs_locate_run(const PgsStream *stream, Relation rel, PlannedStmt *plan, const List *deltas, PgsRowCounts *counts)
+{
+	Locate		l = {0};
+	Oid			indexid = pgs_locate_index(stream, rel);
+	Relation	index = NULL;
+	TupleDesc	row_desc;
+	Tuplestorestate *rows = pgs_execute_collect(plan, deltas, &row_desc);
+	TupleTableSlot *slot;
+
+	if (tuplestore_tuple_count(rows) == 0)
+	{
+		tuplestore_end(rows);
+		return;
+	}
+	slot = MakeSingleTupleTableSlot(row_desc, &TTSOpsMinimalTuple);
+	l.apply = pgs_apply_begin(rel, tuplestore_tuple_count(rows), counts);
+	l.nkeys = row_desc->natts - 2;
+	l.image_desc = pgs_image_desc(RelationGetDescr(rel));
+	l.run = AllocSetContextCreate(CurrentMemoryContext, "rows looked up together", ALLOCSET_DEFAULT_SIZES);
+	l.leaving_allocated = l.coming_allocated = 16;
+	l.leaving = palloc(sizeof(Member) * l.leaving_allocated);
+	l.coming = palloc(sizeof(Member) * l.coming_allocated);
+	if (OidIsValid(indexid))
+	{
+		index = index_open(indexid, AccessShareLock);
+		l.scan = pgs_index_beginscan(rel, index, GetActiveSnapshot(), l.nkeys);
+	}
+	read_rows(&l, rows, slot);
+	if (l.scan)
+	{
+		index_endscan(l.scan);
+		index_close(index, NoLock);
+	}
+	pgs_apply_end(l.apply);
+	ExecDropSingleTupleTableSlot(slot);
+	tuplestore_end(rows);
+	MemoryContextDelete(l.run);
+	pfree(l.leaving);
+	pfree(l.coming);
+}
