@@ -15,11 +15,15 @@ def prepare(c):
     c("SELECT dbt_pgstream.create_stream_table('rows', 'SELECT id, g, v FROM src', '20ms')")
     c("CREATE UNIQUE INDEX ON rows (id)")
     c("SELECT dbt_pgstream.create_stream_table('groups', 'SELECT g, sum(v) AS s, count(*) AS n FROM rows GROUP BY g', '20ms')")
+    c("CREATE TABLE dim (g int PRIMARY KEY, name text); INSERT INTO dim SELECT i, 'n' || i % 4 FROM generate_series(0, 11) i")
+    c("SELECT dbt_pgstream.create_stream_table('joined', 'SELECT d.name, sum(s.v) AS s, max(s.v) AS m, count(DISTINCT s.id) AS n FROM src s JOIN dim d USING (g) GROUP BY d.name', '20ms')")
 
 
 def check(c):
     c("SELECT dbt_pgstream.refresh_all()")
-    assert c.right("rows") and c.right("groups")
+    assert c.right("rows") and c.right("groups") and c.right("joined")
+    # by its changes, not because somebody noticed and computed the whole
+    assert not c("SELECT reason FROM dbt_pgstream.pgs_refresh_history WHERE reason LIKE 'repaired%'")
     # one snapshot: the parts agree with their total
     assert c.value("SELECT (SELECT sum(v) FROM rows) IS NOT DISTINCT FROM (SELECT sum(s) FROM groups)")
 
@@ -118,7 +122,9 @@ def test_four_writers_and_the_scheduler(make_cluster):
     # the scheduler alone, by its marks: nothing was missed
     c("SELECT dbt_pgstream.alter_stream_table(n, status => 'PAUSED') FROM unnest(ARRAY['rows', 'groups']) n")
     c("SELECT dbt_pgstream.refresh_stream_table(n) FROM unnest(ARRAY['rows', 'groups']) n")
-    assert c.right("rows") and c.right("groups")
+    assert c.right("rows") and c.right("groups") and c.right("joined")
+    # by its changes, not because somebody noticed and computed the whole
+    assert not c("SELECT reason FROM dbt_pgstream.pgs_refresh_history WHERE reason LIKE 'repaired%'")
     check(c)
     assert c.value("SELECT count(*) FROM dbt_pgstream_internal.history WHERE status <> 'COMPLETED'") == 0
 
@@ -175,7 +181,7 @@ def test_dump_and_restore(make_cluster):
     subprocess.run([f"{BIN}/psql", "-qX", "-h", str(other.dir), "-p", "5432", "-U", "postgres"], input=dump, text=True, check=True, capture_output=True)
     assert other.value("SELECT count(*) FROM rows") == 1001
     assert other("SELECT pgs_name, status, owner::text FROM dbt_pgstream.pgs_stream_tables ORDER BY 1") == [
-        ("groups", "ACTIVE", "postgres"), ("rows", "ACTIVE", "ada")]
+        ("groups", "ACTIVE", "postgres"), ("joined", "ACTIVE", "postgres"), ("rows", "ACTIVE", "ada")]
     assert other.value("SELECT count(*) > 2 FROM dbt_pgstream.get_refresh_history('rows')")
     other("DELETE FROM src WHERE g = 4")
     other.until("SELECT count(*) FROM groups", 9)       # scheduled there, too
@@ -187,6 +193,6 @@ def test_dump_and_restore(make_cluster):
     except psycopg2.Error as e:
         assert "cannot change stream table" in str(e)
     # DROP EXTENSION still knows of its stream tables
-    other.until("SELECT count(*) FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'n' AND classid = 'pg_class'::regclass", 3)
+    other.until("SELECT count(*) FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'n' AND classid = 'pg_class'::regclass", 4)
     other("DROP EXTENSION dbt_pgstream CASCADE")
     assert other.value("SELECT to_regclass('rows') IS NULL")

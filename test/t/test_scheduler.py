@@ -168,3 +168,46 @@ def test_locks_of_others_are_not_waited_for(make_cluster):
     cursor.execute("INSERT INTO src VALUES (100, 100)")
     holder.commit()
     c.until("SELECT count(*) FROM held", 11)
+
+
+def test_a_commit_wakes_the_scheduler(make_cluster):
+    """A schedule of less than a second is followed at once when something changes, and costs a look a second when nothing does."""
+    c = make_cluster()
+    prepare(c)
+    c("SELECT dbt_pgstream.create_stream_table('st', 'SELECT id, v FROM src', 'calculated')")
+    c("SELECT dbt_pgstream.create_stream_table('on_st', 'SELECT sum(v) AS s FROM st', '10ms')")
+    c.until("SELECT bool_and(eager) AND count(*) = 2 FROM dbt_pgstream_internal.source", True)
+    for i in range(20, 30):
+        c(f"INSERT INTO src VALUES ({i}, {i})")
+        c.until("SELECT count(*) FROM st", i - 9, seconds=5)
+        c.until(f"SELECT s FROM on_st", sum(range(1, 11)) + sum(range(20, i + 1)), seconds=5)
+    before = c.value("SELECT total_refreshes FROM dbt_pgstream.pg_stat_stream_tables WHERE pgs_name = 'st'")
+    time.sleep(3)
+    idle = c.value("SELECT total_refreshes FROM dbt_pgstream.pg_stat_stream_tables WHERE pgs_name = 'st'") - before
+    assert idle <= 6, f"{idle} refreshes of a database where nothing happens"
+    assert c.right("st") and c.right("on_st")
+
+
+def test_settings_of_the_database_do_not_stop_it(make_cluster):
+    c = make_cluster()
+    prepare(c)
+    settings = ("default_transaction_isolation = 'serializable'", "default_transaction_read_only = on", "statement_timeout = '1ms'", "lock_timeout = '1ms'")
+    c("; ".join(f"ALTER DATABASE postgres SET {setting}" for setting in settings))
+    session = "SET default_transaction_read_only = off; SET statement_timeout = 0; SET lock_timeout = 0;"
+    c(f"{session} BEGIN READ WRITE; SELECT dbt_pgstream.create_stream_table('st', 'SELECT id, v FROM src', '100ms'); COMMIT")
+    c.until(f"{session} SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'dbt_pgstream scheduler'", True)
+    c(f"{session} BEGIN READ WRITE; INSERT INTO src VALUES (50, 50); COMMIT")
+    c.until(f"{session} SELECT count(*) FROM st", 11)
+
+
+def test_manual_ones_are_captured_too(make_cluster):
+    c = make_cluster(preload=False)
+    prepare(c)
+    c("SELECT dbt_pgstream.create_stream_table('st', 'SELECT sum(v) AS s FROM src', NULL)")
+    c.until("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pgstream_capture%'", 4)
+    c("SELECT dbt_pgstream.refresh_stream_table('st')")
+    c("INSERT INTO src VALUES (50, 50)")
+    c("SELECT dbt_pgstream.refresh_stream_table('st')")
+    assert c.value("SELECT action FROM dbt_pgstream.get_refresh_history('st', 1)") == "DIFFERENTIAL"
+    assert c.right("st")
+    c.until("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'dbt_pgstream scheduler'", 0)
