@@ -1,61 +1,60 @@
 #!/usr/bin/env python3
-"""What a refresh costs by full difference, as a ratio against REFRESH MATERIALIZED VIEW [CONCURRENTLY] of the same query.
+"""What a refresh costs against REFRESH MATERIALIZED VIEW of the same query, in the same run.
 
-    bash bench/run.sh refresh [rows]
+    bash bench/run.sh refresh [rows ...]        default: 10000 100000 1000000
 
-For each query and share of changed rows: median seconds of three refreshes after fresh changes, in this very run.
+For each query, size and share of changed rows: median milliseconds of three refreshes, each after fresh updates of random rows.  The
+materialized view has an index on its key, as the stream table has.  The stream table is verified after each.
 """
-import json
-import os
-import statistics
 import sys
-import time
 
-import psycopg2
+from common import Report, Session, median
 
-ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+SIZES = [int(a) for a in sys.argv[1:]] or [10_000, 100_000, 1_000_000]
 QUERIES = {
-    "filter": "select id, g, v from src where g < 50",
-    "aggregate": "select g, sum(v) as s, count(*) as n from src group by g",
+    "scan": "select id, g, v, t from src",
+    "filter": "select id, g, v from src where v % 2 = 0",
+    "aggregate": "select g, count(*) as n, sum(v) as s, avg(v) as a from src group by g",
     "join": "select s.id, s.v, d.name from src s join dim d using (g)",
+    "join + aggregate": "select d.region, count(*) as n, sum(s.v) as s from src s join dim d using (g) group by d.region",
 }
-KEYS = {"filter": "id", "aggregate": "g", "join": "id"}
-SHARES = [0.0, 0.0001, 0.01, 0.1]
+KEYS = {"scan": "id", "filter": "id", "aggregate": "g", "join": "id", "join + aggregate": "region"}
+SHARES = [0, 0.0001, 0.01, 0.1, 0.5]
+REACH = {"scan": "1%: 0.1", "filter": "1%: 0.1", "join": "1%: 0.1", "join + aggregate": "1%: 0.1", "aggregate": "1%: 0.167"}
 
 
 def main():
-    connection = psycopg2.connect(host=os.environ["PGHOST"], port=os.environ["PGPORT"], user=os.environ["PGUSER"], dbname=os.environ["PGDATABASE"])
-    connection.autocommit = True
-    cursor = connection.cursor()
-
-    def timed(statement):
-        start = time.monotonic()
-        cursor.execute(statement)
-        return time.monotonic() - start
-
-    cursor.execute(f"create table src (id int primary key, g int, v numeric); insert into src select i, i % 100, i from generate_series(1, {ROWS}) i;"
-                   "create table dim (g int primary key, name text); insert into dim select i, 'n' || i from generate_series(0, 99) i; analyze")
-    print(f"{'query':10} {'changed':>8} {'ours ms':>9} {'REFRESH':>8} {'CONCURRENTLY':>13}   (ratios: ours / theirs)")
-    for name, query in QUERIES.items():
-        cursor.execute(f"select dbt_pgstream.create_stream_table('st_{name}', '{query}', '1d'); create materialized view mv_{name} as {query};"
-                       f"create unique index on mv_{name} ({KEYS[name]}); analyze st_{name}, mv_{name}")
-        attached = True
-        while attached:     # what the scheduler does
-            cursor.execute("select dbt_pgstream_internal.maintain_capture()")
-            attached = cursor.fetchone()[0]
-        cursor.execute(f"select dbt_pgstream.refresh_stream_table('st_{name}')")
-        for share in SHARES:
-            times = {"ours": [], "plain": [], "concurrently": []}
-            for round_ in range(3):
-                if share > 0:
-                    cursor.execute(f"update src set v = v + 1 where id <= {int(ROWS * share)}")
-                times["ours"].append(timed(f"select dbt_pgstream.refresh_stream_table('st_{name}')"))
-                times["concurrently"].append(timed(f"refresh materialized view concurrently mv_{name}"))
-                times["plain"].append(timed(f"refresh materialized view mv_{name}"))
-            m = {k: statistics.median(t) for k, t in times.items()}
-            print(f"{name:10} {share:8.2%} {m['ours'] * 1000:9.2f} {m['ours'] / m['plain']:8.3f} {m['ours'] / m['concurrently']:13.3f}")
-            print(json.dumps({"bench": "refresh", "rows": ROWS, "query": name, "changed": share, "ours_ms": round(m["ours"] * 1000, 2),
-                              "ours/refresh": round(m["ours"] / m["plain"], 3), "ours/concurrently": round(m["ours"] / m["concurrently"], 3)}), file=sys.stderr)
+    s = Session()
+    report = Report("refresh", "REFRESH MATERIALIZED VIEW")
+    for rows in SIZES:
+        s("drop table if exists src, dim cascade")
+        s(f"create table src (id int primary key, g int not null, v bigint not null, t text);"
+          f"insert into src select i, i % 1000, i, 'row ' || i from generate_series(1, {rows}) i;"
+          "create table dim (g int primary key, name text, region int);"
+          "insert into dim select i, 'name ' || i, i % 50 from generate_series(0, 999) i")
+        for name, query in QUERIES.items():
+            s.create("st", query)
+            s(f"create materialized view mv as {query}; create index on mv ({KEYS[name]})")
+            s.attach()
+            s.refresh("st")
+            s("vacuum analyze src, dim, st, mv")
+            s("checkpoint")
+            for share in SHARES:
+                n = int(rows * share)
+                ours, theirs, actions = [], [], set()
+                for i in range(3):
+                    if n:
+                        s(f"update src set v = v + 2 where id in (select (random() * {rows})::int from generate_series(1, {n}))")
+                    ours.append(s.refresh("st"))
+                    actions.add(s.last_action("st"))
+                    theirs.append(s.timed("refresh materialized view mv"))
+                    s.attach()
+                s.check("st")
+                report.add(f"{name}, {rows} rows, {share:.2%} changed ({', '.join(sorted(actions))})", median(ours) * 1000,
+                           median(theirs) * 1000, reach=REACH[name] if share == 0.01 and rows == 1_000_000 else "under 0.3 ms" if n == 0 else "")
+            s("drop table st; drop materialized view mv")
+            s.attach()
+    report.done()
 
 
 main()

@@ -1,16 +1,21 @@
 #!/usr/bin/env bash
-# Run one benchmark on a private cluster:  bash bench/run.sh dbt_run|refresh|writes [arguments]
+# Run one benchmark, or all, on a private cluster:  bash bench/run.sh writes|refresh|flat|dag|latency|dbt_run|all [arguments]
+# Each prints a table of what was measured against a baseline in the same run, and the same as JSON.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 . test/lib/setup.sh
-name=${1:?which benchmark: dbt_run, refresh or writes}
+all="writes refresh flat dag latency dbt_run"
+names=${1:?which benchmark: $all, or all}
 shift
+[ "$names" != all ] || names=$all
 [ -n "${PG_CONFIG:-}" ] || pgs_install_debian_server
 pgs_build
 pgs_install_dbt psycopg2-binary
 pgs_start_cluster bench "shared_buffers = 512MB" "max_wal_size = 8GB"
 export PGDATABASE=bench DBT=$PGS_VENV/bin/dbt
-psql -qX -d postgres -c "CREATE DATABASE bench"
-psql -qX -c "CREATE EXTENSION dbt_pgstream"
-(cd "$PGS_WORK" && "$PGS_VENV/bin/python" "$root/bench/$name.py" "$@")
+for name in $names; do
+    psql -qX -d postgres -c "SET client_min_messages = warning" -c "DROP DATABASE IF EXISTS bench WITH (FORCE)" -c "CREATE DATABASE bench"
+    psql -qX -c "CREATE EXTENSION dbt_pgstream"
+    (cd "$PGS_WORK" && "$PGS_VENV/bin/python" "$root/bench/$name.py" "$@")
+done

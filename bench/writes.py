@@ -1,56 +1,84 @@
 #!/usr/bin/env python3
-"""What capture costs a writer, as a ratio against the same table without a capture trigger, in the same run.
+"""What capture costs a writer, as a ratio against the same table without it, in the same run.
 
     bash bench/run.sh writes
 
-Bulk statements of 100,000 rows, and single-row transactions (fsync off); the two tables take turns.
+Bulk statements of 100,000 rows into a narrow table, a wide one (20 columns of which 3 are used) and one without a primary key, with 1
+and 5 stream tables on it; and single-row transactions (fsync off, one statement each).  The two tables take turns; medians.
 """
-import json
-import os
-import statistics
-import time
-
-import psycopg2
+from common import Report, Session, median
 
 ROWS, SINGLES, ROUNDS = 100_000, 2_000, 7
+SHAPES = {
+    "narrow": ("id int primary key, g int, v int, u int", "select i, i % 100, i, 0 from generate_series(1, {n}) i"),
+    "no key": ("id int, g int, v int, u int", "select i, i % 100, i, 0 from generate_series(1, {n}) i"),
+    "wide": ("id int primary key, g int, v int, u int, " + ", ".join(f"c{i} text" for i in range(16)),
+             "select i, i % 100, i, 0, " + ", ".join(f"'some text {i}'" for i in range(16)) + " from generate_series(1, {n}) i"),
+}
+REACH = {"insert": "1.8 with a key, 1.5 us a row", "update unused column": "1.1", "update": "", "delete": ""}
+
+
+def bulk(s, report, shape, streams):
+    columns, rows = SHAPES[shape]
+    for table in ("plain", "captured"):
+        s(f"drop table if exists {table} cascade; create table {table} ({columns})")
+    for i in range(streams):
+        s.create(f"st{i}", f"select g, sum(v) as s, count(*) as n from captured where id > {i} group by g")
+    s.attach()
+    work = {
+        "insert": f"insert into {{t}} {rows.format(n=ROWS)}",
+        "update": "update {t} set v = v + 1",
+        "update unused column": "update {t} set u = u + 1",
+        "delete": "delete from {t}",
+    }
+    times = {(w, t): [] for w in work for t in ("plain", "captured")}
+    for _ in range(ROUNDS):
+        for w, statement in work.items():
+            for t in ("plain", "captured"):
+                times[w, t].append(s.timed(statement.format(t=t)))
+            for t in ("plain", "captured"):
+                s(f"vacuum {t}")
+        s("select dbt_pgstream.refresh_all()")
+        s.attach()
+        s("checkpoint")
+    for w in work:
+        ours, base = (median(times[w, t]) * 1e6 / ROWS for t in ("captured", "plain"))
+        report.add(f"{shape}, {streams} stream table{'s' if streams > 1 else ''}: {w} (overhead {ours - base:.2f} us a row)", ours, base, unit="us", reach=REACH[w])
+    for i in range(streams):
+        s.check(f"st{i}")
+        s(f"drop table st{i}")
+    s.attach()
+
+
+def singles(s, report):
+    for table in ("plain", "captured"):
+        s(f"drop table if exists {table} cascade; create table {table} (id int primary key, g int, v int)")
+    s.create("st0", "select g, sum(v) as s from captured group by g")
+    s.attach()
+    work = {"insert": "insert into {t} values ({i}, 1, 0)", "update": "update {t} set v = v + 1 where id = {i}", "delete": "delete from {t} where id = {i}"}
+    times = {(w, t): [] for w in work for t in ("plain", "captured")}
+    for _ in range(ROUNDS):
+        for w, statement in work.items():
+            for t in ("plain", "captured"):
+                times[w, t].append(sum(s.timed(statement.format(t=t, i=i)) for i in range(SINGLES)))
+        s("select dbt_pgstream.refresh_all()")
+        s.attach()
+        for t in ("plain", "captured"):
+            s(f"vacuum {t}")
+    for w in work:
+        ours, base = (median(times[w, t]) * 1e6 / SINGLES for t in ("captured", "plain"))
+        report.add(f"single-row commit, {w}", ours, base, unit="us", reach="1.25")
+    s.check("st0")
 
 
 def main():
-    connection = psycopg2.connect(host=os.environ["PGHOST"], port=os.environ["PGPORT"], user=os.environ["PGUSER"], dbname=os.environ["PGDATABASE"])
-    connection.autocommit = True
-    cursor = connection.cursor()
-    for table in ("plain", "captured"):
-        cursor.execute(f"create table {table} (id int primary key, v int)")
-    cursor.execute("select dbt_pgstream.create_stream_table('st', 'select count(*) as n from captured', '1d')")
-    cursor.execute("select dbt_pgstream_internal.maintain_capture()")
-    cursor.execute("select count(*) from pg_trigger where tgname like 'pgstream_capture%'")
-    assert cursor.fetchone()[0] > 0
-
-    def timed(statement, times=1):
-        start = time.monotonic()
-        for i in range(times):
-            cursor.execute(statement.format(i=i))
-        return time.monotonic() - start
-
-    work = {
-        "bulk insert": ("insert into {table} select i, i from generate_series(1, %d) i" % ROWS, 1),
-        "bulk update": ("update {table} set v = v + 1", 1),
-        "bulk delete": ("delete from {table}", 1),
-        "single insert": ("insert into {table} values ({{i}}, 0)", SINGLES),
-        "single update": ("update {table} set v = v + 1 where id = {{i}}", SINGLES),
-        "single delete": ("delete from {table} where id = {{i}}", SINGLES),
-    }
-    times = {(name, table): [] for name in work for table in ("plain", "captured")}
-    for _ in range(ROUNDS):
-        for name, (statement, n) in work.items():
-            for table in ("plain", "captured"):
-                times[name, table].append(timed(statement.format(table=table), n))
-        for table in ("plain", "captured"):
-            cursor.execute(f"vacuum {table}")
-    for name in work:
-        plain, captured = (statistics.median(times[name, t]) for t in ("plain", "captured"))
-        print(f"{name:14} {plain * 1000:9.1f} ms plain {captured * 1000:9.1f} ms captured   ratio {captured / plain:.2f}")
-    print(json.dumps({name: round(statistics.median(times[name, "captured"]) / statistics.median(times[name, "plain"]), 2) for name in work}))
+    s = Session()
+    report = Report("writes", "the same table without capture")
+    for shape in SHAPES:
+        bulk(s, report, shape, 1)
+    bulk(s, report, "narrow", 5)
+    singles(s, report)
+    report.done()
 
 
 main()
