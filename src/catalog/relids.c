@@ -9,7 +9,9 @@
 #include "access/xact.h"
 #include "catalog/pgs_catalog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
+#include "commands/extension.h"
 #include "module.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
@@ -76,19 +78,25 @@ pgs_catalog_relid(PgsCatalog which)
 }
 
 /*
- * Lock all of the catalogs as their writers do, and their schema, before anything else is locked.  DROP EXTENSION wants them and the
+ * Lock all of the catalogs as their writers do, their schema and the extension, before anything else is locked.  DROP EXTENSION wants them and the
  * stream tables, in an order of its own; a worker, which doesn't wait, can't meet it halfway.  False if DROP EXTENSION
  * holds one of them and we don't wait.
  */
 bool
 pgs_catalog_lock(bool wait)
 {
+	Oid			extension = get_extension_oid(PGS_EXTENSION, !wait);
 	Oid			nsp = get_namespace_oid(PGS_INTERNAL_SCHEMA, !wait);
 
-	/* whoever makes a table in the schema locks it, and DROP EXTENSION wants it, too */
+	/* what DROP EXTENSION locks first of all; and both, as whoever makes a table for us locks them later */
 	if (wait)
+	{
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 		LockDatabaseObject(NamespaceRelationId, nsp, 0, AccessShareLock);
-	else if (!OidIsValid(nsp) || !ConditionalLockDatabaseObject(NamespaceRelationId, nsp, 0, AccessShareLock))
+	}
+	else if (!OidIsValid(extension) || !OidIsValid(nsp) ||
+			 !ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock) ||
+			 !ConditionalLockDatabaseObject(NamespaceRelationId, nsp, 0, AccessShareLock))
 		return false;
 	for (int i = 0; i < PGS_CATALOG_COUNT; i++)
 	{

@@ -92,7 +92,7 @@ class Generator:
         options = [("count(*)::int", INT)]
         if i:
             options += [(f"sum({i})::int", INT), (f"count({i})::int", INT), (f"max({i})", INT), (f"min({i})", INT), (f"avg({i})", NUM),
-                        (f"sum({i}::bigint)", NUM), (f"avg({i}::bigint)", NUM), (f"count(DISTINCT {i})::int", INT), (f"sum({i}::smallint)::int", INT),
+                        (f"sum({i}::bigint)", NUM), (f"avg({i}::bigint)", NUM), (f"count(DISTINCT {i})::int", INT), (f"sum(({i} % 100)::smallint)::int", INT),
                         (f"string_agg({i}::text, ',' ORDER BY {i})", TXT), (f"bool_or({i} > 3)::int", INT)]
         if n:
             options += [(f"sum({n})", NUM), (f"avg({n})", NUM), (f"max({n})", NUM)] * 2
@@ -270,11 +270,18 @@ def one_seed(connect, seed, steps=15):
         run("BEGIN" if rnd.random() < 0.2 else "SELECT 1")
         together = rnd.random() < 0.4
         if together:
-            assert run("SELECT dbt_pgstream.refresh_all()")[0][0] == 0, f"seed {seed}: {queries}\n{since}"
+            failures = run("SELECT dbt_pgstream.refresh_all()")[0][0]
+            if failures and "out of range" in connection.notices[-1]:
+                break           # the query itself raises that on these data
+            assert failures == 0, f"seed {seed}: {connection.notices[-2:]}\n{queries}\n{since}"
         for name in queries:
             if not together:
                 try:
                     run(f"SELECT dbt_pgstream.refresh_stream_table('{name}')")
+                except psycopg2.errors.NumericValueOutOfRange:
+                    other.close()
+                    connection.close()
+                    return actions
                 except psycopg2.Error as e:
                     raise AssertionError(f"seed {seed}: {e}\nquery: {queries[name]}\nsince:\n" + "\n".join(since)) from e
             (missing, unexpected, ok), = run(f"SELECT * FROM dbt_pgstream.verify_stream_table('{name}')")
