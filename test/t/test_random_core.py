@@ -267,6 +267,8 @@ def one_seed(connect, seed, steps=15):
             open_transaction = False
         if rnd.random() < 0.3:
             run("SELECT dbt_pgstream_internal.maintain_capture()")
+        # a refresh may meet an autovacuum, which gives way only after a second
+        run("SET lock_timeout = 0")
         run("BEGIN" if rnd.random() < 0.2 else "SELECT 1")
         together = rnd.random() < 0.4
         if together:
@@ -291,6 +293,7 @@ def one_seed(connect, seed, steps=15):
             assert ok, f"seed {seed}: {name} after {action} ({reason}): {missing} missing, {unexpected} unexpected\nqueries: {queries}\nsince it was right:\n{lines}"
             assert not (reason or "").startswith("repaired"), f"seed {seed}: {name}: {reason}\nqueries: {queries}\nsince it was right:\n{lines}"
         run("COMMIT") if connection.info.transaction_status != 0 else None
+        run("SET lock_timeout = '200ms'")
         since = []
     other.close()
     connection.close()
