@@ -78,7 +78,6 @@ extern void pgs_wake_at_commit(void);
 
 /* attach.c, obstacle.c, empty.c */
 extern bool pgs_capture_possible(Oid relid);
-extern bool pgs_capture_has_trigger(Oid relid);
 extern const char *pgs_capture_obstacle(const PgsStream *stream, const List *sources);
 typedef bool (*PgsIsEager) (const PgsStream *stream, const List *all);
 extern bool pgs_capture_maintain(PgsIsEager is_eager);

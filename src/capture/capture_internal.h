@@ -12,7 +12,6 @@
 /* obstacle.c */
 extern Oid	pgs_capture_function(void);
 extern bool pgs_capture_is_attached(Relation rel);
-extern const char *pgs_capture_uncapturable(Relation rel);
 extern List *pgs_capture_members(Oid relid);
 
 #endif							/* PGS_CAPTURE_INTERNAL_H */

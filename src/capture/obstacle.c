@@ -70,18 +70,6 @@ pgs_capture_is_attached(Relation rel)
 	return find_capture(rel, &enabled) == PGS_ALL_EVENTS;
 }
 
-/* Whether a relation has any. */
-bool
-pgs_capture_has_trigger(Oid relid)
-{
-	Relation	rel = table_open(relid, AccessShareLock);
-	int			enabled;
-	bool		found = find_capture(rel, &enabled) != 0;
-
-	table_close(rel, AccessShareLock);
-	return found;
-}
-
 /* Whether the guard of a stream table is there, and fires whatever the session does. */
 static bool
 find_guard(Relation rel, bool *enabled)
@@ -149,8 +137,8 @@ pgs_capture_members(Oid relid)
  * The same of a whole source, a stream table or not.  A partition is not captured as a source of its own, as statements on
  * its parent don't fire its triggers.
  */
-const char *
-pgs_capture_uncapturable(Relation rel)
+static const char *
+source_uncapturable(Relation rel)
 {
 	const char *why = uncapturable(rel);
 	ListCell   *lc;
@@ -185,7 +173,7 @@ bool
 pgs_capture_possible(Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	bool		result = pgs_stream_get(relid, true) != NULL || pgs_capture_uncapturable(rel) == NULL;
+	bool		result = pgs_stream_get(relid, true) != NULL || source_uncapturable(rel) == NULL;
 
 	table_close(rel, NoLock);
 	return result;
@@ -237,7 +225,7 @@ source_obstacle(Oid relid, Query *query, Oid owner)
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		return "a source is gone";
 	rel = table_open(relid, AccessShareLock);
-	why = is_stream ? uncapturable(rel) : pgs_capture_uncapturable(rel);
+	why = is_stream ? uncapturable(rel) : source_uncapturable(rel);
 	if (!why)
 		why = is_stream ? guard_obstacle(rel) : trigger_obstacle(rel);
 	/* without the right to read it, only computing can say so */

@@ -77,7 +77,6 @@ extern char *pgs_delta_deparse(Query *query);
 /* join.c, union.c */
 extern Query *pgs_delta_query(Query *query, List *deltas);
 extern Query *pgs_delta_union_all(List *arms);
-extern bool pgs_delta_reads_changed(Query *query, List *deltas);
 
 /* aggregate.c */
 extern char *pgs_delta_groups_sql(const PgsBlock *block);

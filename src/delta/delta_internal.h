@@ -51,6 +51,7 @@ extern Query *pgs_leaf_new(const RangeTblEntry *rte, Query *parent, const PgsDel
 extern RangeTblEntry *pgs_subquery_item(Query *subquery, const char *alias);
 extern Query *pgs_select_from(RangeTblEntry *item);
 extern TargetEntry *pgs_target(Expr *expr, int resno, const char *name);
+extern List *pgs_vars_of(const List *targets);
 extern Expr *pgs_negated(Expr *weight);
 
 #endif							/* PGS_DELTA_INTERNAL_H */

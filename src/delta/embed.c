@@ -99,6 +99,25 @@ pgs_select_from(RangeTblEntry *item)
 	return query;
 }
 
+/* SELECT Vars of item 1, typed and named as "targets". */
+List *
+pgs_vars_of(const List *targets)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, targets)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		result = lappend(result, pgs_target((Expr *) makeVar(1, tle->resno, exprType((Node *) tle->expr),
+															 exprTypmod((Node *) tle->expr),
+															 exprCollation((Node *) tle->expr), 0),
+											tle->resno, tle->resname));
+	}
+	return result;
+}
+
 static TupleDesc
 output_desc(Query *query)
 {

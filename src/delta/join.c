@@ -22,8 +22,8 @@
 #include "utils/fmgroids.h"
 
 /* Whether a linear query reads a relation that has changed. */
-bool
-pgs_delta_reads_changed(Query *query, List *deltas)
+static bool
+reads_changed(Query *query, List *deltas)
 {
 	ListCell   *lc;
 
@@ -33,7 +33,7 @@ pgs_delta_reads_changed(Query *query, List *deltas)
 
 		if (rte->rtekind == RTE_RELATION && pgs_leaf_find(deltas, rte->relid))
 			return true;
-		if (rte->rtekind == RTE_SUBQUERY && pgs_delta_reads_changed(rte->subquery, deltas))
+		if (rte->rtekind == RTE_SUBQUERY && reads_changed(rte->subquery, deltas))
 			return true;
 	}
 	return false;
@@ -45,27 +45,19 @@ pgs_item_changed(RangeTblEntry *rte, List *deltas)
 {
 	if (rte->rtekind == RTE_RELATION)
 		return pgs_leaf_find(deltas, rte->relid) != NULL;
-	return rte->rtekind == RTE_SUBQUERY && pgs_delta_reads_changed(rte->subquery, deltas);
+	return rte->rtekind == RTE_SUBQUERY && reads_changed(rte->subquery, deltas);
 }
 
-/* The output columns of a subquery, and a weight made from its last one. */
+/* The columns of a weighted query, with the opposite weight. */
 static Query *
-reweighted(Query *weighted, bool negate)
+negated(Query *weighted)
 {
 	Query	   *query = pgs_select_from(pgs_subquery_item(weighted, "item"));
-	int			last = list_length(weighted->targetList);
-	ListCell   *lc;
+	TargetEntry *weight;
 
-	foreach(lc, weighted->targetList)
-	{
-		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-		Expr	   *var = (Expr *) makeVar(1, tle->resno, exprType((Node *) tle->expr), exprTypmod((Node *) tle->expr),
-										   exprCollation((Node *) tle->expr), 0);
-
-		query->targetList = lappend(query->targetList,
-									pgs_target(negate && tle->resno == last ? pgs_negated(var) : var, tle->resno,
-											   tle->resname));
-	}
+	query->targetList = pgs_vars_of(weighted->targetList);
+	weight = llast_node(TargetEntry, query->targetList);
+	weight->expr = pgs_negated(weight->expr);
 	return query;
 }
 
@@ -74,19 +66,8 @@ static Query *
 with_weight_one(Query *query)
 {
 	Query	   *result = pgs_select_from(pgs_subquery_item(copyObject(query), "item"));
-	ListCell   *lc;
 
-	foreach(lc, query->targetList)
-	{
-		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-
-		result->targetList = lappend(result->targetList,
-									 pgs_target((Expr *) makeVar(1, tle->resno, exprType((Node *) tle->expr),
-																 exprTypmod((Node *) tle->expr),
-																 exprCollation((Node *) tle->expr), 0),
-												tle->resno, tle->resname));
-	}
-	result->targetList = lappend(result->targetList,
+	result->targetList = lappend(pgs_vars_of(query->targetList),
 								 pgs_target((Expr *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(1),
 															   false, FLOAT8PASSBYVAL),
 											list_length(query->targetList) + 1, "weight"));
@@ -113,7 +94,7 @@ pgs_item_old(RangeTblEntry *rte, Query *query, List *deltas)
 		return pgs_delta_union_all(list_make2(pgs_leaf_new(rte, query, delta), pgs_leaf_delta(rte, delta, true)));
 	}
 	return pgs_delta_union_all(list_make2(with_weight_one(rte->subquery),
-										  reweighted(pgs_delta_query(rte->subquery, deltas), true)));
+										  negated(pgs_delta_query(rte->subquery, deltas))));
 }
 
 /* Put a weighted subquery in the place of an item; returns its weight. */

@@ -15,13 +15,11 @@
 #include "parser/parsetree.h"
 
 static bool
-kind_is(Node *node, bool all_too)
+is_union(Node *node)
 {
 	SetOperationStmt *op = (SetOperationStmt *) node;
 
-	if (IsA(node, RangeTblRef))
-		return true;
-	return op->op == SETOP_UNION && (all_too || op->all) && kind_is(op->larg, all_too) && kind_is(op->rarg, all_too);
+	return IsA(node, RangeTblRef) || (op->op == SETOP_UNION && is_union(op->larg) && is_union(op->rarg));
 }
 
 static void
@@ -60,25 +58,6 @@ coerced(Query *arm, const List *targets)
 		query->targetList = lappend(query->targetList, pgs_target((Expr *) expr, wanted->resno, wanted->resname));
 	}
 	return same ? arm : query;
-}
-
-/* SELECT Vars of item 1, typed and named as "targets". */
-static List *
-vars_of(const List *targets)
-{
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	foreach(lc, targets)
-	{
-		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-
-		result = lappend(result, pgs_target((Expr *) makeVar(1, tle->resno, exprType((Node *) tle->expr),
-															 exprTypmod((Node *) tle->expr),
-															 exprCollation((Node *) tle->expr), 0),
-											tle->resno, tle->resname));
-	}
-	return result;
 }
 
 /* arm UNION ALL arm ...: all with the same columns. */
@@ -126,7 +105,7 @@ pgs_delta_union_all(List *arms)
 		tree = (Node *) op;
 	}
 	query->setOperations = tree;
-	query->targetList = vars_of(first->targetList);
+	query->targetList = pgs_vars_of(first->targetList);
 	return query;
 }
 
@@ -140,7 +119,7 @@ pgs_cut_union(PgsCut *cut, Query *query)
 	ListCell   *lc;
 
 	/* beneath a UNION, UNION ALL makes no difference; the other way round it would */
-	if (!kind_is((Node *) top, top->op == SETOP_UNION && !top->all))
+	if (!(top->all ? pgs_query_is_union_all(query) : is_union((Node *) top)))
 		return pgs_cut_refuse(cut, "a set operation other than UNION [ALL]");
 	gather_arms((Node *) top, &indexes);
 	foreach(lc, indexes)

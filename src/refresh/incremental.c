@@ -226,9 +226,10 @@ try_deltas(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *delta
 }
 
 /*
- * Bring a stream table up to date by the deltas of its sources.  Unless the outcome is DONE, nothing was written.
+ * Bring a stream table up to date by the deltas of its sources.  False: nothing was written, and the
+ * result's reason says why.
  */
-PgsOutcome
+bool
 pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas, PgsRefreshResult *result)
 {
 	Plans		plans;
@@ -236,15 +237,15 @@ pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, Li
 	if (!pgs_incremental_lock(inc, RowExclusiveLock))
 	{
 		result->reason = "states were not there yet";
-		return PGS_OUTCOME_IMPOSSIBLE;
+		return false;
 	}
 	plans = make_plans(stream, rel, inc, deltas);
 	if (too_dear(stream, rel, inc, deltas, plans.cost, result))
-		return PGS_OUTCOME_TOO_DEAR;
+		return false;
 	if (!try_deltas(stream, rel, inc, deltas, &plans, result))
-		return PGS_OUTCOME_IMPOSSIBLE;
+		return false;
 	result->action = "DIFFERENTIAL";
-	return PGS_OUTCOME_DONE;
+	return true;
 }
 
 /* ---- the whole ---- */

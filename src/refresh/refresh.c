@@ -170,7 +170,7 @@ follow_changes(const PgsStream *stream, Relation rel, Query *query, PgsIncrement
 	ListCell   *lc;
 
 	if (!inc->obstacle)
-		return pgs_incremental_run(stream, rel, inc, deltas, result) == PGS_OUTCOME_DONE;
+		return pgs_incremental_run(stream, rel, inc, deltas, result);
 	if (!pgs_scope_find(stream, query, deltas, &scopes))
 	{
 		result->reason = psprintf("no rule for %s, and no key of the result tells what the change has touched",

@@ -52,14 +52,8 @@ extern PgsDelta *pgs_state_change(const PgsBlock *block, PlannedStmt *plan, cons
 extern bool pgs_scope_find(const PgsStream *stream, Query *query, List *deltas, List **scopes);
 
 /* incremental.c */
-typedef enum PgsOutcome
-{
-	PGS_OUTCOME_DONE,
-	PGS_OUTCOME_TOO_DEAR,		/* the whole is cheaper to compute */
-	PGS_OUTCOME_IMPOSSIBLE
-} PgsOutcome;
-extern PgsOutcome pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas,
-									  PgsRefreshResult *result);
+extern bool pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas,
+								PgsRefreshResult *result);
 extern PgsIncrement *pgs_incremental_fill(const PgsStream *stream, Query *query, const PgsIncrement *inc);
 extern bool pgs_incremental_lock(const PgsIncrement *inc, LOCKMODE mode);
 extern void pgs_refresh_inconsistent(const char *what);
