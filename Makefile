@@ -31,10 +31,18 @@ OBJS = \
 	src/query/define.o \
 	src/delta/embed.o \
 	src/delta/cte.o \
+	src/delta/peel.o \
+	src/delta/grouping.o \
+	src/delta/correlate.o \
+	src/delta/sublink.o \
+	src/delta/lateral.o \
 	src/delta/block.o \
 	src/delta/aggregate.o \
 	src/delta/distinct.o \
+	src/delta/partition.o \
 	src/delta/union.o \
+	src/delta/intersect.o \
+	src/delta/full.o \
 	src/delta/leaf.o \
 	src/delta/join.o \
 	src/delta/outer.o \
@@ -46,6 +54,7 @@ OBJS = \
 	src/refresh/load.o \
 	src/refresh/numeric.o \
 	src/refresh/extreme.o \
+	src/refresh/element.o \
 	src/refresh/state.o \
 	src/refresh/diff.o \
 	src/refresh/scope.o \

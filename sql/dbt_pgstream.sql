@@ -104,6 +104,11 @@ AS 'MODULE_PATHNAME', 'pgs_row_hash' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 2;
 COMMENT ON FUNCTION dbt_pgstream_internal.row_hash("any") IS
 'Hash of the images of some values: what the index of a stream table finds its rows by.';
 
+CREATE FUNCTION dbt_pgstream_internal.only_element(anyarray) RETURNS anyelement
+AS 'MODULE_PATHNAME', 'pgs_only_element' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION dbt_pgstream_internal.only_element(anyarray) IS
+'The element of an array that has one: the value of a scalar subquery whose rows the array holds.  An error (21000) if there are more.';
+
 CREATE FUNCTION dbt_pgstream_internal.is_finite(numeric) RETURNS boolean
 AS 'MODULE_PATHNAME', 'pgs_is_finite' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION dbt_pgstream_internal.is_finite(numeric) IS 'Neither NaN nor an infinity.';

@@ -76,6 +76,15 @@ pgs_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 }
 #endif
 
+/* a range table is appended to another, permissions and all */
+#if PG_VERSION_NUM < 160000
+#define pgs_combine_range_tables(query, sub) ((query)->rtable = list_concat((query)->rtable, (sub)->rtable))
+#else
+#include "rewrite/rewriteManip.h"
+#define pgs_combine_range_tables(query, sub) \
+	CombineRangeTables(&(query)->rtable, &(query)->rteperminfos, (sub)->rtable, (sub)->rteperminfos)
+#endif
+
 /* 18 gave GROUP BY a range table entry of its own */
 #if PG_VERSION_NUM < 180000
 #define pgs_rte_is_group(rte) false
@@ -142,11 +151,13 @@ pgs_flatten_groups(Query *query)
 #if PG_VERSION_NUM < 160000
 #define pgs_keep_nullingrels(var, joins) ((void) 0)
 #define pgs_copy_nullingrels(var, from, without) ((void) 0)
+#define pgs_add_nullingrel(var, join) ((void) 0)
 #define pgs_flatten_aliases(query, node) flatten_join_alias_vars(query, node)
 #else
 #define pgs_keep_nullingrels(var, joins) ((var)->varnullingrels = bms_intersect((var)->varnullingrels, joins))
 #define pgs_copy_nullingrels(var, from, without) \
 	((var)->varnullingrels = bms_difference((from)->varnullingrels, without))
+#define pgs_add_nullingrel(var, join) ((var)->varnullingrels = bms_add_member((var)->varnullingrels, join))
 #define pgs_flatten_aliases(query, node) flatten_join_alias_vars(NULL, query, node)
 #endif
 

@@ -49,7 +49,8 @@ extreme_rule(Aggref *aggref)
 	sortop = ((Form_pg_aggregate) GETSTRUCT(tuple))->aggsortop;
 	ReleaseSysCache(tuple);
 	if (!OidIsValid(sortop) || list_length(aggref->args) != 1 ||
-		!pgs_delta_equal_means_same(getBaseType(aggref->aggtype), aggref->inputcollid))
+		!pgs_delta_equal_means_same(aggref->aggtype, exprTypmod((Node *) linitial_node(TargetEntry, aggref->args)->expr),
+									aggref->inputcollid))
 		return PGS_AGG_RECOMPUTE;
 	entry = lookup_type_cache(aggref->aggtype, TYPECACHE_LT_OPR | TYPECACHE_GT_OPR | TYPECACHE_CMP_PROC);
 	if (!OidIsValid(entry->cmp_proc))
@@ -247,8 +248,7 @@ finite_sum(const Aggref *aggref)
 static Expr *
 profile(const Aggref *aggref)
 {
-	Expr	   *one = (Expr *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(1), false,
-										 FLOAT8PASSBYVAL);
+	Expr	   *one = pgs_int8_const(1);
 	Oid			fnoid = internal_function("profile", 2, (Oid[]) {NUMERICOID, INT8OID});
 
 	return (Expr *) pgs_make_aggref(fnoid, list_make2(argument(aggref), one), copyObject(aggref->aggfilter));
@@ -291,8 +291,9 @@ add_aggregate(PgsBlock *block, Aggref *aggref, List **targets)
 	block->aggregates = lappend(block->aggregates, agg);
 }
 
-static SortGroupClause *
-group_clause(Expr *expr, Index ref)
+/* GROUP BY (or DISTINCT) of an output column by its default equality. */
+SortGroupClause *
+pgs_group_clause(Expr *expr, Index ref)
 {
 	SortGroupClause *result = makeNode(SortGroupClause);
 	TypeCacheEntry *entry = lookup_type_cache(exprType((Node *) expr), TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR |
@@ -321,7 +322,7 @@ groups_query(Query *query, PgsBlock *block, Pieces *p)
 
 		tle->ressortgroupref = n;
 		targets = lappend(targets, tle);
-		groups->groupClause = lappend(groups->groupClause, group_clause(lfirst(lc), n));
+		groups->groupClause = lappend(groups->groupClause, pgs_group_clause(lfirst(lc), n));
 	}
 	add_target(&targets, block, (Expr *) pgs_make_aggref(F_COUNT_, NIL, NULL), "n");
 	block->rows = list_length(block->columns);
@@ -374,7 +375,7 @@ input_query(Query *query, PgsBlock *block, Pieces *p)
 Query *
 pgs_cut_aggregate(PgsCut *cut, Query *query)
 {
-	PgsBlock   *block = pgs_cut_new_block(cut);
+	PgsBlock   *block = pgs_cut_new_block(PGS_BLOCK_AGGREGATE, "aggregate");
 	Pieces		p = {.query = query};
 	ReplaceContext context = {.pieces = &p, .block = block};
 	Query	   *output;
@@ -401,8 +402,9 @@ pgs_cut_aggregate(PgsCut *cut, Query *query)
 	}
 	block->groups = groups_query(query, block, &p);
 	block->input = input_query(query, block, &p);
-	pgs_cut_finish_block(cut, block);
-
+	context.block = block = pgs_cut_finish_block(cut, block);
+	if (!block)
+		return NULL;
 	foreach(lc, query->targetList)
 	{
 		TargetEntry *tle = copyObject(lfirst_node(TargetEntry, lc));
@@ -527,21 +529,13 @@ pgs_delta_recompute(const PgsBlock *block, TupleDesc keys, const char *enrname, 
 	foreach(lc, block->eqops)
 	{
 		int			i = foreach_current_index(lc) + 1;
-		TargetEntry *tle = get_tle_by_resno(query->targetList, i);
+		TargetEntry *tle = get_tle_by_resno(query->targetList, i + (block->kind == PGS_BLOCK_PARTITION));
 		Expr	   *key = copyObject(tle->expr);
 		Form_pg_attribute attr = TupleDescAttr(keys, i - 1);
-		Var		   *var = makeVar(ref->rtindex, i, attr->atttypid, attr->atttypmod, attr->attcollation, 0);
-		Expr	   *qual = make_opclause(lfirst_oid(lc), BOOLOID, false, key, (Expr *) var, InvalidOid,
-										 exprCollation((Node *) key));
+		Expr	   *var = (Expr *) makeVar(ref->rtindex, i, attr->atttypid, attr->atttypmod, attr->attcollation, 0);
 
-		set_opfuncid((OpExpr *) qual);
-		if (nulls)
-		{
-			/* DistinctExpr is an OpExpr under another tag */
-			NodeSetTag(qual, T_DistinctExpr);
-			qual = makeBoolExpr(NOT_EXPR, list_make1(qual), -1);
-		}
-		quals = lappend(quals, qual);
+		quals = lappend(quals, nulls ? pgs_not_distinct(lfirst_oid(lc), key, var) :
+						pgs_operation(lfirst_oid(lc), key, var));
 	}
 	query->jointree->quals = (Node *) make_ands_explicit(quals);
 	return query;

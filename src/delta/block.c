@@ -48,10 +48,12 @@ pgs_cut_refuse(PgsCut *cut, const char *obstacle)
 /* ---- blocks ---- */
 
 PgsBlock *
-pgs_cut_new_block(PgsCut *cut)
+pgs_cut_new_block(PgsBlockKind kind, const char *title)
 {
 	PgsBlock   *block = palloc0(sizeof(PgsBlock));
 
+	block->kind = kind;
+	block->title = title;
 	pgs_cut_add_column(block, "h", INT8OID, -1, InvalidOid);
 	return block;
 }
@@ -62,13 +64,22 @@ pgs_cut_add_column(PgsBlock *block, const char *name, Oid type, int32 typmod, Oi
 	block->columns = lappend(block->columns, makeColumnDef(name, type, typmod, collation));
 }
 
-/* Whether values of a type that are equal are the same to the last bit (access/nbtree.h: BTEQUALIMAGE_PROC). */
+/*
+ * Whether values of a type that are equal are the same to the last bit (access/nbtree.h: BTEQUALIMAGE_PROC).  They are, too,
+ * where a type modifier says how many decimals a numeric has, or how many blanks fill up a character(n).
+ */
 bool
-pgs_delta_equal_means_same(Oid type, Oid collation)
+pgs_delta_equal_means_same(Oid type, int32 typmod, Oid collation)
 {
-	Oid			opclass = GetDefaultOpClass(type, BTREE_AM_OID);
+	Oid			opclass;
 	Oid			proc;
 
+	type = getBaseTypeAndTypmod(type, &typmod);
+	if (type == NUMERICOID && typmod >= 0)
+		return true;
+	if (type == BPCHAROID && typmod >= 0)
+		return OidIsValid(collation) && get_collation_isdeterministic(collation);
+	opclass = GetDefaultOpClass(type, BTREE_AM_OID);
 	if (!OidIsValid(opclass))
 		return false;
 	proc = get_opfamily_proc(get_opclass_family(opclass), get_opclass_input_type(opclass),
@@ -92,7 +103,7 @@ pgs_cut_add_key(PgsCut *cut, PgsBlock *block, Expr *expr, Oid eqop)
 		pgs_cut_refuse(cut, psprintf("a group key of type %s, which has no hash function", format_type_be(type)));
 		return false;
 	}
-	if (!pgs_delta_equal_means_same(getBaseType(type), exprCollation((Node *) expr)))
+	if (!pgs_delta_equal_means_same(type, exprTypmod((Node *) expr), exprCollation((Node *) expr)))
 	{
 		pgs_cut_refuse(cut, psprintf("a group key of type %s, of which equal values may look different",
 									 format_type_be(type)));
@@ -105,14 +116,35 @@ pgs_cut_add_key(PgsCut *cut, PgsBlock *block, Expr *expr, Oid eqop)
 	return true;
 }
 
-/* A block is complete: give it its number, and its state where there is one. */
-void
+/*
+ * A block is complete: give it its number, and its state where there is one.  Returns the block to read from, which may be an equal one
+ * that is there already (a WITH query that is referred to twice); NULL with an obstacle noted.
+ */
+PgsBlock *
 pgs_cut_finish_block(PgsCut *cut, PgsBlock *block)
 {
+	ListCell   *lc;
+
+	foreach(lc, cut->blocks)
+	{
+		PgsBlock   *other = lfirst(lc);
+
+		if (other->kind == block->kind && equal(other->groups, block->groups) && equal(other->input, block->input))
+			return other;
+	}
+	foreach(lc, block->columns)
+		if (get_typtype(lfirst_node(ColumnDef, lc)->typeName->typeOid) == TYPTYPE_PSEUDO)
+		{
+			(void) pgs_cut_refuse(cut, psprintf("a column of pseudo-type %s beneath %s",
+												format_type_be(lfirst_node(ColumnDef, lc)->typeName->typeOid),
+												block->title));
+			return NULL;
+		}
 	cut->blocks = lappend(cut->blocks, block);
 	block->number = list_length(cut->blocks);
 	block->state = get_relname_relid(pgs_delta_state_name(cut->stream_id, block->number),
 									 get_namespace_oid(PGS_INTERNAL_SCHEMA, false));
+	return block;
 }
 
 /* SELECT targets FROM state WHERE having: Vars of item 1 are columns of the state. */
@@ -165,18 +197,6 @@ odd_var_walker(Node *node, Query *query)
 static const char *
 level_obstacle(Query *query)
 {
-	if (query->limitCount || query->limitOffset)
-		return "LIMIT or OFFSET";
-	if (query->hasWindowFuncs)
-		return "a window function";
-	if (query->hasSubLinks)
-		return "a subquery in an expression";
-	if (query->hasDistinctOn)
-		return "DISTINCT ON";
-	if (query->groupingSets)
-		return "grouping sets";
-	if (query->hasTargetSRFs && (query->hasAggs || query->groupClause))
-		return "a set-returning function beside an aggregate";
 	if (query->hasRecursive)
 		return "a recursive query";
 	if (!query->setOperations)
@@ -236,6 +256,31 @@ without_junk(Query *query)
 }
 
 /*
+ * A query with the same rows that is simpler at the top, where there is one: what comes last in a level is taken off, and what can be
+ * said by other means is.  NULL: this level does one thing only.
+ */
+static Query *
+simpler_query(Query *query)
+{
+	bool		aggregates = query->hasAggs || query->groupClause || query->groupingSets || query->havingQual;
+
+	if ((query->limitCount || query->limitOffset) &&
+		(query->setOperations || aggregates || query->hasWindowFuncs || query->distinctClause))
+		return pgs_peel_limit(query);
+	if (query->setOperations)
+		return NULL;
+	if (query->distinctClause && (query->hasWindowFuncs || query->groupingSets || (aggregates && query->hasTargetSRFs)))
+		return pgs_peel_distinct(query);
+	if (aggregates && pgs_has_work_after_aggregates(query))
+		return pgs_peel_aggregates(query);
+	if (query->groupingSets)
+		return pgs_grouping_sets_as_union(query);
+	if (pgs_is_full_level(query))
+		return pgs_full_as_union(query);
+	return NULL;
+}
+
+/*
  * Cut one query level and what is beneath it.  Returns a linear query with the same rows, or NULL with an obstacle noted.
  * The query given is used up.
  */
@@ -243,6 +288,7 @@ Query *
 pgs_cut_query(PgsCut *cut, Query *query)
 {
 	const char *why;
+	Query	   *simpler;
 	ListCell   *lc;
 
 	check_stack_depth();
@@ -252,12 +298,17 @@ pgs_cut_query(PgsCut *cut, Query *query)
 	why = level_obstacle(query);
 	if (why)
 		return pgs_cut_refuse(cut, why);
-	if (!query->setOperations && !pgs_cut_split_outer(query))
-		return pgs_cut_refuse(cut, "a FULL JOIN, or an outer join beside a LATERAL item");
-	/* an order means nothing to a set of rows */
-	query->sortClause = NIL;
+	simpler = simpler_query(query);
+	if (simpler)
+		return pgs_cut_query(cut, simpler);
 	if (query->setOperations)
 		return pgs_cut_union(cut, query);
+	if (!pgs_cut_laterals(cut, query))
+		return NULL;
+	if (query->hasSubLinks && !pgs_cut_sublinks(cut, query))
+		return NULL;
+	if (!pgs_cut_split_outer(query))
+		return pgs_cut_refuse(cut, "an outer join with a function in FROM that refers to what is outside of it");
 	foreach(lc, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
@@ -274,6 +325,10 @@ pgs_cut_query(PgsCut *cut, Query *query)
 	}
 	if (query->hasAggs || query->groupClause || query->havingQual)
 		return pgs_cut_aggregate(cut, query);
+	if (query->hasWindowFuncs || query->hasDistinctOn || query->limitCount || query->limitOffset)
+		return pgs_cut_partition(cut, query);
+	/* an order means nothing to a set of rows */
+	query->sortClause = NIL;
 	if (query->distinctClause)
 		return pgs_cut_distinct(cut, query);
 	return without_junk(query);
@@ -334,4 +389,11 @@ pgs_delta_analyze(Query *query, int64 stream_id)
 	if (result->output)
 		find_joined(result);
 	return result;
+}
+
+/* Whether what a change touches in a block is computed again. */
+bool
+pgs_delta_computes_again(const PgsBlock *block)
+{
+	return block->kind == PGS_BLOCK_PARTITION || pgs_delta_uses_rule(block, PGS_AGG_RECOMPUTE);
 }

@@ -36,24 +36,32 @@ typedef struct PgsAggregate
 	AttrNumber	profile;		/* int8[]: see refresh/numeric.c */
 } PgsAggregate;
 
-/* an aggregate or DISTINCT, with its state: one row for each group */
+typedef enum PgsBlockKind
+{
+	PGS_BLOCK_AGGREGATE,		/* one row of the state for each group */
+	PGS_BLOCK_DISTINCT,			/* the same, and only being there counts */
+	PGS_BLOCK_PARTITION			/* any number of rows for each key, computed again together */
+} PgsBlockKind;
+
+/* an operator that is not linear, with its state */
 enum
 {
-	Anum_state_hash = 1			/* of the keys, which follow; then the number of rows; then the aggregates */
+	Anum_state_hash = 1			/* of the keys, which follow; then the number of rows and aggregates, or the other columns */
 };
 typedef struct PgsBlock
 {
+	PgsBlockKind kind;
+	const char *title;			/* what it computes, for users */
 	int			number;			/* from 1, inner ones first */
 	Oid			state;			/* InvalidOid where there is none yet */
-	bool		is_distinct;
 	bool		is_joined;		/* its state stands beside other items of FROM */
 	int			nkeys;			/* 0: one group, always there */
 	List	   *eqops;			/* of Oid, for each key */
-	AttrNumber	rows;			/* column of the state: how many rows the group has */
+	AttrNumber	rows;			/* column of the state: how many rows the group has; 0 for partitions */
 	List	   *aggregates;		/* of PgsAggregate */
 	List	   *columns;		/* of ColumnDef: the state */
 	Query	   *input;			/* linear: keys, arguments, filters */
-	Query	   *groups;			/* keys, then all other columns of the state, of every group */
+	Query	   *groups;			/* the whole state; without the hash, but for partitions */
 } PgsBlock;
 
 /* how a query is kept up to date */
@@ -67,7 +75,8 @@ typedef struct PgsIncrement
 /* block.c */
 extern PgsIncrement *pgs_delta_analyze(Query *query, int64 stream_id);
 extern char *pgs_delta_state_name(int64 stream_id, int number);
-extern bool pgs_delta_equal_means_same(Oid type, Oid collation);
+extern bool pgs_delta_equal_means_same(Oid type, int32 typmod, Oid collation);
+extern bool pgs_delta_computes_again(const PgsBlock *block);
 extern bool pgs_delta_uses_rule(const PgsBlock *block, PgsAggRule rule);
 
 /* describe.c */
@@ -81,6 +90,10 @@ extern Query *pgs_delta_union_all(List *arms);
 /* aggregate.c */
 extern char *pgs_delta_groups_sql(const PgsBlock *block);
 extern Query *pgs_delta_recompute(const PgsBlock *block, TupleDesc keys, const char *enrname, double rows, bool nulls);
+
+/* partition.c */
+extern Query *pgs_delta_touched(const PgsBlock *block, Query *delta);
+extern Query *pgs_delta_partitions(const PgsBlock *block, List *keys);
 
 /* embed.c */
 extern Query *pgs_delta_parse(const char *sql, Query *input);

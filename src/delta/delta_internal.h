@@ -15,25 +15,66 @@ typedef struct PgsCut
 } PgsCut;
 extern Query *pgs_cut_query(PgsCut *cut, Query *query);
 extern Query *pgs_cut_refuse(PgsCut *cut, const char *obstacle);
-extern PgsBlock *pgs_cut_new_block(PgsCut *cut);
+extern PgsBlock *pgs_cut_new_block(PgsBlockKind kind, const char *title);
 extern void pgs_cut_add_column(PgsBlock *block, const char *name, Oid type, int32 typmod, Oid collation);
 extern bool pgs_cut_add_key(PgsCut *cut, PgsBlock *block, Expr *expr, Oid eqop);
-extern void pgs_cut_finish_block(PgsCut *cut, PgsBlock *block);
+extern PgsBlock *pgs_cut_finish_block(PgsCut *cut, PgsBlock *block);
 extern Query *pgs_cut_state_query(PgsBlock *block, List *targets, Node *having);
 
-/* aggregate.c, distinct.c, union.c, cte.c */
+/* aggregate.c, distinct.c, partition.c, union.c, cte.c */
 extern Query *pgs_cut_aggregate(PgsCut *cut, Query *query);
+extern SortGroupClause *pgs_group_clause(Expr *expr, Index ref);
 extern Aggref *pgs_make_aggref(Oid fnoid, List *args, Expr *filter);
 extern Query *pgs_cut_distinct(PgsCut *cut, Query *query);
+extern Query *pgs_cut_partition(PgsCut *cut, Query *query);
 extern Query *pgs_cut_union(PgsCut *cut, Query *query);
 extern bool pgs_cut_inline_ctes(Query *query);
 
+/* peel.c, grouping.c */
+extern Query *pgs_peel_limit(Query *query);
+extern Query *pgs_peel_distinct(Query *query);
+extern Query *pgs_peel_aggregates(Query *query);
+extern bool pgs_has_work_after_aggregates(Query *query);
+extern Query *pgs_grouping_sets_as_union(Query *query);
+
+/* correlate.c: a condition between a subquery made independent and the level around it */
+typedef struct PgsMatch
+{
+	OpExpr	   *op;				/* with the inner expression as it was, and the outer one as the subquery sees it */
+	int			inner;			/* which argument is the inner one: 0, 1 */
+	int			resno;			/* the column of the subquery that holds it */
+	bool		null_safe;		/* NULL is equal to NULL */
+} PgsMatch;
+extern bool pgs_is_correlated(Query *sub);
+extern int	pgs_single_reference(Query *sub);
+extern bool pgs_is_never_null(Query *query, Node *expr);
+extern Query *pgs_decorrelate(Query *sub, Query *domain, bool empty_known, List **matches);
+extern Expr *pgs_match_condition(const PgsMatch *match, int rtindex);
+
+/* lateral.c */
+extern bool pgs_cut_laterals(PgsCut *cut, Query *query);
+
+/* sublink.c */
+extern bool pgs_cut_sublinks(PgsCut *cut, Query *query);
+extern Query *pgs_split_aggregates(Query *sub, List **aggrefs);
+extern Node *pgs_aggregates_outside(Node *expr, List *aggrefs, List *values);
+extern List *pgs_values_or_empty(List *aggrefs, List *vars, bool *ok);
+extern bool pgs_has_sublink_after_aggregates(Query *query);
+
 /* outer.c */
+extern bool pgs_pack_node(Query *query, Node **place);
+extern void pgs_keep_items(Query *query, const Bitmapset *items);
+extern JoinExpr *pgs_make_left_join(Query *query);
 extern void pgs_forget_join_aliases(Query *query);
 extern void pgs_hoist_joins(Query *query, bool around_outer);
 extern bool pgs_cut_split_outer(Query *query);
 extern bool pgs_is_outer_level(Query *query);
 extern List *pgs_delta_outer(Query *query, List *deltas);
+
+/* full.c, intersect.c */
+extern bool pgs_is_full_level(Query *query);
+extern Query *pgs_full_as_union(Query *query);
+extern Query *pgs_intersect_as_counts(SetOperation op, bool all, Query *left, Query *right);
 
 /* join.c */
 extern bool pgs_item_changed(RangeTblEntry *rte, List *deltas);
@@ -53,5 +94,10 @@ extern Query *pgs_select_from(RangeTblEntry *item);
 extern TargetEntry *pgs_target(Expr *expr, int resno, const char *name);
 extern List *pgs_vars_of(const List *targets);
 extern Expr *pgs_negated(Expr *weight);
+extern Expr *pgs_int8_const(int64 value);
+extern void pgs_bare_level(Query *query);
+extern Expr *pgs_operation(Oid opno, Expr *a, Expr *b);
+extern Expr *pgs_not_distinct(Oid eqop, Expr *a, Expr *b);
+extern void pgs_add_weight(Query *query, Expr *weight);
 
 #endif							/* PGS_DELTA_INTERNAL_H */

@@ -38,7 +38,10 @@ block_reason(const PgsBlock *block)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	if (block->is_distinct)
+	if (block->kind == PGS_BLOCK_PARTITION)
+		return block->nkeys > 0 ? psprintf("for %s each partition that a change touches is computed again", block->title) :
+			psprintf("%s of the whole input, which is computed again after each change of it", block->title);
+	if (block->kind == PGS_BLOCK_DISTINCT)
 		return "how often each row is there is counted, and follows the changes";
 	append_names(&buf, block, PGS_AGG_COUNT, PGS_AGG_AVG_NUMERIC);
 	if (buf.len > 0)
@@ -82,9 +85,8 @@ pgs_delta_describe(const PgsIncrement *inc)
 	{
 		PgsBlock   *block = lfirst(lc);
 
-		result = lappend(result, make_reason(psprintf("block %d: %s", block->number,
-													  block->is_distinct ? "DISTINCT" : "aggregate"),
-											 pgs_delta_uses_rule(block, PGS_AGG_RECOMPUTE) ? "B" : "A",
+		result = lappend(result, make_reason(psprintf("block %d: %s", block->number, block->title),
+											 pgs_delta_computes_again(block) ? "B" : "A",
 											 block_reason(block)));
 	}
 	return lappend(result, make_reason("result", "A", "joins, filters and projections are applied to the changed rows"));

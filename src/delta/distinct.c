@@ -15,7 +15,7 @@
 Query *
 pgs_cut_distinct(PgsCut *cut, Query *query)
 {
-	PgsBlock   *block = pgs_cut_new_block(cut);
+	PgsBlock   *block = pgs_cut_new_block(PGS_BLOCK_DISTINCT, "DISTINCT");
 	List	   *targets = NIL;
 	List	   *kept = NIL;
 	StringInfoData sql;
@@ -39,13 +39,12 @@ pgs_cut_distinct(PgsCut *cut, Query *query)
 		kept = lappend(kept, pgs_target(expr, block->nkeys, psprintf("k%d", block->nkeys)));
 		appendStringInfo(&sql, "%sk%d", block->nkeys > 1 ? ", " : "", block->nkeys);
 	}
-	block->is_distinct = true;
 	query->targetList = kept;
 	block->input = query;
 	block->groups = pgs_delta_parse(psprintf("SELECT %s, pg_catalog.count(*) AS n FROM d GROUP BY %s", sql.data, sql.data),
 									query);
 	pgs_cut_add_column(block, "n", INT8OID, -1, InvalidOid);
 	block->rows = list_length(block->columns);
-	pgs_cut_finish_block(cut, block);
-	return pgs_cut_state_query(block, targets, NULL);
+	block = pgs_cut_finish_block(cut, block);
+	return block ? pgs_cut_state_query(block, targets, NULL) : NULL;
 }

@@ -8,6 +8,7 @@
 #include "delta/delta_internal.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "utils/fmgroids.h"
@@ -25,6 +26,53 @@ Expr *
 pgs_negated(Expr *weight)
 {
 	return (Expr *) makeFuncExpr(F_INT8UM, INT8OID, list_make1(weight), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
+Expr *
+pgs_int8_const(int64 value)
+{
+	return (Expr *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(value), false, FLOAT8PASSBYVAL);
+}
+
+/* a op b, a condition */
+Expr *
+pgs_operation(Oid opno, Expr *a, Expr *b)
+{
+	Expr	   *result = make_opclause(opno, BOOLOID, false, a, b, InvalidOid, exprCollation((Node *) a));
+
+	set_opfuncid((OpExpr *) result);
+	return result;
+}
+
+/* a IS NOT DISTINCT FROM b */
+Expr *
+pgs_not_distinct(Oid eqop, Expr *a, Expr *b)
+{
+	Expr	   *result = pgs_operation(eqop, a, b);
+
+	/* DistinctExpr is an OpExpr under another tag */
+	NodeSetTag(result, T_DistinctExpr);
+	return makeBoolExpr(NOT_EXPR, list_make1(result), -1);
+}
+
+/* Leave of a level its FROM and WHERE: no columns, and nothing that is done to rows. */
+void
+pgs_bare_level(Query *query)
+{
+	query->havingQual = query->limitCount = query->limitOffset = NULL;
+	query->targetList = query->groupClause = query->groupingSets = query->distinctClause = query->sortClause = NIL;
+	query->windowClause = query->constraintDeps = NIL;
+	query->hasAggs = query->hasTargetSRFs = query->hasWindowFuncs = query->hasDistinctOn = false;
+	query->hasSubLinks = false;
+	query->limitOption = LIMIT_OPTION_COUNT;
+}
+
+/* Put a weight behind the columns of a query. */
+void
+pgs_add_weight(Query *query, Expr *weight)
+{
+	query->targetList = lappend(query->targetList,
+								pgs_target(weight, list_length(query->targetList) + 1, "weight"));
 }
 
 /* Names of a query's output columns, none of them empty. */
@@ -99,7 +147,7 @@ pgs_select_from(RangeTblEntry *item)
 	return query;
 }
 
-/* SELECT Vars of item 1, typed and named as "targets". */
+/* SELECT Vars of item 1, typed and named as "targets", but for junk. */
 List *
 pgs_vars_of(const List *targets)
 {
@@ -110,6 +158,8 @@ pgs_vars_of(const List *targets)
 	{
 		TargetEntry *tle = lfirst_node(TargetEntry, lc);
 
+		if (tle->resjunk)
+			continue;
 		result = lappend(result, pgs_target((Expr *) makeVar(1, tle->resno, exprType((Node *) tle->expr),
 															 exprTypmod((Node *) tle->expr),
 															 exprCollation((Node *) tle->expr), 0),

@@ -67,10 +67,8 @@ with_weight_one(Query *query)
 {
 	Query	   *result = pgs_select_from(pgs_subquery_item(copyObject(query), "item"));
 
-	result->targetList = lappend(pgs_vars_of(query->targetList),
-								 pgs_target((Expr *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(1),
-															   false, FLOAT8PASSBYVAL),
-											list_length(query->targetList) + 1, "weight"));
+	result->targetList = pgs_vars_of(query->targetList);
+	pgs_add_weight(result, pgs_int8_const(1));
 	return result;
 }
 
@@ -133,8 +131,7 @@ branch(Query *query, int changed, List *deltas)
 			weight = pgs_product(weight, pgs_replace_item(result, i, i == changed ? pgs_item_delta(rte, query, deltas) :
 													  pgs_item_old(rte, query, deltas)));
 	}
-	result->targetList = lappend(result->targetList,
-								 pgs_target(weight, list_length(result->targetList) + 1, "weight"));
+	pgs_add_weight(result, weight);
 	return result;
 }
 

@@ -57,13 +57,6 @@ target_list(const RangeTblEntry *rte, const PgsDelta *delta, bool from_delta)
 	return result;
 }
 
-static void
-add_weight(Query *query, Expr *weight)
-{
-	query->targetList = lappend(query->targetList,
-								pgs_target(weight, list_length(query->targetList) + 1, "weight"));
-}
-
 /* The changed rows of a relation, weight last; "negate": with the opposite weight. */
 Query *
 pgs_leaf_delta(const RangeTblEntry *rte, const PgsDelta *delta, bool negate)
@@ -72,7 +65,7 @@ pgs_leaf_delta(const RangeTblEntry *rte, const PgsDelta *delta, bool negate)
 	Expr	   *weight = (Expr *) makeVar(1, delta->natts + 1, INT8OID, -1, InvalidOid, 0);
 
 	query->targetList = target_list(rte, delta, true);
-	add_weight(query, negate ? pgs_negated(weight) : weight);
+	pgs_add_weight(query, negate ? pgs_negated(weight) : weight);
 	return query;
 }
 
@@ -85,6 +78,6 @@ pgs_leaf_new(const RangeTblEntry *rte, Query *parent, const PgsDelta *delta)
 
 	pgs_rte_adopt(query, item, parent);
 	query->targetList = target_list(rte, delta, false);
-	add_weight(query, (Expr *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(1), false, FLOAT8PASSBYVAL));
+	pgs_add_weight(query, pgs_int8_const(1));
 	return query;
 }

@@ -23,6 +23,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/typcache.h"
@@ -113,14 +114,14 @@ pack_mutator(Node *node, Pack *pack)
 }
 
 /* What a level doesn't use any more, or not yet: nothing that could be taken for a source. */
-static void
-blank_others(Query *query, const Bitmapset *items, const Bitmapset *joins)
+void
+pgs_keep_items(Query *query, const Bitmapset *items)
 {
 	for (int i = 1; i <= list_length(query->rtable); i++)
 	{
 		RangeTblEntry *rte;
 
-		if (bms_is_member(i, items) || bms_is_member(i, joins))
+		if (bms_is_member(i, items))
 			continue;
 		rte = makeNode(RangeTblEntry);
 		rte->rtekind = RTE_RESULT;
@@ -129,41 +130,64 @@ blank_others(Query *query, const Bitmapset *items, const Bitmapset *joins)
 	}
 }
 
-/* Move a node of the join tree into a subquery; "place" is where it hangs. */
-static void
-pack_node(Query *query, Node **place)
+static bool
+outside_walker(Node *node, Pack *pack)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		return ((Var *) node)->varlevelsup == 0 && !bms_is_member(((Var *) node)->varno, pack->items);
+	return expression_tree_walker(node, outside_walker, pack);
+}
+
+/*
+ * Move a node of the join tree into a subquery; "place" is where it hangs.  False, if a function in it refers to an item outside.
+ */
+bool
+pgs_pack_node(Query *query, Node **place)
 {
 	Pack		pack = {0};
 	Query	   *sub = copyObject(query);
 	Bitmapset  *items = NULL;
 	Bitmapset  *joins = NULL;
 	RangeTblRef *ref = makeNode(RangeTblRef);
-	RangeTblEntry *rte;
-	int			i = -1;
 
 	gather(*place, &pack.items, &pack.joins);
+	pgs_bare_level(sub);
 	sub->jointree = makeFromExpr(list_make1(copyObject(*place)), NULL);
-	blank_others(sub, pack.items, pack.joins);
+	sub->hasSubLinks = checkExprHasSubLink((Node *) sub->jointree);
+	pgs_keep_items(sub, bms_union(pack.items, pack.joins));
+	if (query_tree_walker(sub, outside_walker, &pack, QTW_IGNORE_RT_SUBQUERIES))
+		return false;
 	pack.rtindex = ref->rtindex = list_length(query->rtable) + 1;
 	*place = (Node *) ref;
-	query->targetList = (List *) pack_mutator((Node *) query->targetList, &pack);
-	query->jointree = (FromExpr *) pack_mutator((Node *) query->jointree, &pack);
-	query->havingQual = pack_mutator(query->havingQual, &pack);
+	/* what was packed is no item any more */
+	gather((Node *) query->jointree, &items, &joins);
+	items = bms_del_member(bms_union(items, joins), pack.rtindex);
+	pgs_keep_items(query, items);
+	(void) query_tree_mutator(query, pack_mutator, &pack, QTW_DONT_COPY_QUERY | QTW_IGNORE_RT_SUBQUERIES);
 	/* a level that nothing is asked of still has rows */
 	if (pack.targets == NIL)
 		pack.targets = list_make1(pgs_target((Expr *) makeBoolConst(true, false), 1, "c1"));
 	sub->targetList = pack.targets;
-	sub->havingQual = NULL;
-	sub->groupClause = sub->distinctClause = sub->sortClause = NIL;
-	sub->hasAggs = sub->hasTargetSRFs = false;
-	sub->constraintDeps = NIL;
-	rte = pgs_subquery_item(sub, "outer_join");
+	query->rtable = lappend(query->rtable, pgs_subquery_item(sub, "outer_join"));
+	return true;
+}
+
+/* A LEFT JOIN for a level, whose sides and condition are to be set. */
+JoinExpr *
+pgs_make_left_join(Query *query)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	JoinExpr   *join = makeNode(JoinExpr);
+
+	rte->rtekind = RTE_JOIN;
+	rte->jointype = join->jointype = JOIN_LEFT;
+	rte->eref = makeAlias("unnamed_join", NIL);
+	rte->inFromCl = true;
 	query->rtable = lappend(query->rtable, rte);
-	/* what was packed is no item any more */
-	gather((Node *) query->jointree, &items, &joins);
-	while ((i = bms_next_member(pack.items, i)) >= 0)
-		items = bms_del_member(items, i);
-	blank_others(query, items, joins);
+	join->rtindex = list_length(query->rtable);
+	return join;
 }
 
 static bool
@@ -187,8 +211,6 @@ split_outer(Query *query, Node **place, bool alone)
 	}
 	if (!has_outer(*place))
 		return true;
-	if (join->jointype == JOIN_FULL)
-		return false;
 	if (join->jointype == JOIN_RIGHT)
 	{
 		Node	   *left = join->larg;
@@ -199,17 +221,12 @@ split_outer(Query *query, Node **place, bool alone)
 		join->rarg = left;
 	}
 	/* the whole of it first, then within the new level each side */
-	if (!alone || join->jointype == JOIN_INNER)
-	{
-		pack_node(query, place);
-		return true;
-	}
-	if (!IsA(join->larg, RangeTblRef))
-		pack_node(query, &join->larg);
+	if (!alone || join->jointype == JOIN_INNER || join->jointype == JOIN_FULL)
+		return pgs_pack_node(query, place);
+	if (!IsA(join->larg, RangeTblRef) && !pgs_pack_node(query, &join->larg))
+		return false;
 	join = linitial_node(JoinExpr, query->jointree->fromlist);
-	if (!IsA(join->rarg, RangeTblRef))
-		pack_node(query, &join->rarg);
-	return true;
+	return IsA(join->rarg, RangeTblRef) || pgs_pack_node(query, &join->rarg);
 }
 
 /*
@@ -271,25 +288,14 @@ pgs_hoist_joins(Query *query, bool around_outer)
 bool
 pgs_cut_split_outer(Query *query)
 {
-	ListCell   *lc;
-
 	if (!has_outer((Node *) query->jointree))
 		return true;
-	foreach(lc, query->rtable)
-		if (lfirst_node(RangeTblEntry, lc)->lateral)
-			return false;
 	pgs_forget_join_aliases(query);
 	pgs_hoist_joins(query, true);
 	return split_outer(query, (Node **) &query->jointree, true);
 }
 
 /* ---- the delta ---- */
-
-static Expr *
-int8_const(int64 value)
-{
-	return (Expr *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(value), false, FLOAT8PASSBYVAL);
-}
 
 typedef struct
 {
@@ -351,20 +357,13 @@ inner_mutator(Node *node, void *context)
 	return expression_tree_mutator(node, inner_mutator, context);
 }
 
-static void
-add_weight(Query *query, Expr *weight)
-{
-	query->targetList = lappend(query->targetList,
-								pgs_target(weight, list_length(query->targetList) + 1, "weight"));
-}
-
 /* dL left join new(R) */
 static Query *
 left_changes(Query *query, int left, List *deltas)
 {
 	Query	   *result = copyObject(query);
 
-	add_weight(result, pgs_replace_item(result, left, pgs_item_delta(rt_fetch(left, query->rtable), query, deltas)));
+	pgs_add_weight(result, pgs_replace_item(result, left, pgs_item_delta(rt_fetch(left, query->rtable), query, deltas)));
 	return result;
 }
 
@@ -392,17 +391,8 @@ right_changes(Query *query, int left, int right, List *deltas)
 	rt_fetch(join->rtindex, result->rtable)->jointype = JOIN_INNER;
 	result->targetList = (List *) inner_mutator((Node *) result->targetList, NULL);
 	weight = old_left(result, query, left, deltas);
-	add_weight(result, pgs_product(weight, pgs_replace_item(result, right,
+	pgs_add_weight(result, pgs_product(weight, pgs_replace_item(result, right,
 															pgs_item_delta(rt_fetch(right, query->rtable), query, deltas))));
-	return result;
-}
-
-static Expr *
-operation(Oid opno, Expr *a, Expr *b)
-{
-	Expr	   *result = make_opclause(opno, BOOLOID, false, a, b, InvalidOid, InvalidOid);
-
-	set_opfuncid((OpExpr *) result);
 	return result;
 }
 
@@ -470,15 +460,15 @@ padding_changes(Query *query, int left, int right, List *deltas)
 	/* only the left item is left, and two numbers beside it */
 	ref->rtindex = left;
 	result->jointree = makeFromExpr(list_make1(ref), NULL);
-	blank_others(result, bms_make_singleton(left), NULL);
+	pgs_keep_items(result, bms_make_singleton(left));
 	result->targetList = (List *) inner_mutator(null_right_mutator((Node *) result->targetList, &context), NULL);
 	weight = old_left(result, query, left, deltas);
 	pgs_rte_adopt(now, item, query);
 	cn = add_number(result, now, (Expr *) pgs_make_aggref(F_COUNT_, NIL, NULL), "cn");
 	dw = add_number(result, matches(pgs_subquery_item(copyObject(delta), "changed"), join->quals, &context),
 					sum_of_weights(delta), "dw");
-	none_now = operation(lookup_type_cache(INT8OID, TYPECACHE_EQ_OPR)->eq_opr, cn, int8_const(0));
-	none_before = operation(lookup_type_cache(INT8OID, TYPECACHE_EQ_OPR)->eq_opr, copyObject(cn), dw);
+	none_now = pgs_operation(lookup_type_cache(INT8OID, TYPECACHE_EQ_OPR)->eq_opr, cn, pgs_int8_const(0));
+	none_before = pgs_operation(lookup_type_cache(INT8OID, TYPECACHE_EQ_OPR)->eq_opr, copyObject(cn), dw);
 
 	/* first of all, so that the plan may begin with the changed rows */
 	exists->subLinkType = EXISTS_SUBLINK;
@@ -486,9 +476,9 @@ padding_changes(Query *query, int left, int right, List *deltas)
 	exists->location = -1;
 	result->hasSubLinks = true;
 	result->jointree->quals = (Node *)
-		makeBoolExpr(AND_EXPR, list_make2(exists, operation(BooleanNotEqualOperator, copyObject(none_now),
+		makeBoolExpr(AND_EXPR, list_make2(exists, pgs_operation(BooleanNotEqualOperator, copyObject(none_now),
 															copyObject(none_before))), -1);
-	add_weight(result, pgs_product(weight, (Expr *) makeFuncExpr(F_INT8MI, INT8OID,
+	pgs_add_weight(result, pgs_product(weight, (Expr *) makeFuncExpr(F_INT8MI, INT8OID,
 																 list_make2(as_number(none_now), as_number(none_before)),
 																 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL)));
 	return result;

@@ -215,19 +215,19 @@ explain_source(const PgsStream *stream, Relation rel, Query *query, PgsIncrement
 		if (!delta)
 			continue;
 		explain_step(result, source, psprintf("block %d", block->number),
-					 pgs_delta_parse(pgs_delta_groups_sql(block), delta), delta, deltas);
-		if (pgs_delta_uses_rule(block, PGS_AGG_RECOMPUTE) && block->nkeys > 0)
+					 pgs_state_change_query(block, delta), delta, deltas);
+		if (pgs_delta_computes_again(block))
 		{
-			PgsDelta   *keys = pgs_state_keys(block, "keys");
-			Query	   *again = pgs_delta_recompute(block, keys->desc, keys->name, SUPPOSED_ROWS, false);
+			PgsDelta   *keys;
+			Query	   *again = pgs_state_again_query(block, SUPPOSED_ROWS, &keys);
 
-			explain_step(result, source, psprintf("block %d, groups again", block->number), again, again,
+			explain_step(result, source, psprintf("block %d, computed again", block->number), again, again,
 						 list_make1(keys));
 		}
 	}
 	delta = pgs_delta_query(inc->output, deltas);
 	if (delta)
-		explain_step(result, source, "result", pgs_locate_query(stream, rel, delta), delta, deltas);
+		explain_step(result, source, "result", pgs_locate_query(stream->key, rel, delta), delta, deltas);
 }
 
 static List *
@@ -269,7 +269,7 @@ pgs_refresh_explain(const PgsStream *stream)
 			UnlockRelationOid(((PgsBlock *) lfirst(lc))->state, AccessShareLock);
 	PopActiveSnapshot();
 	pgs_identity_restore(&saved);
-	if (!inc->obstacle && pgs_capture_has_frontier(stream) && !OidIsValid(pgs_locate_index(stream, rel)))
+	if (!inc->obstacle && pgs_capture_has_frontier(stream) && !OidIsValid(pgs_locate_index(stream->key, rel)))
 		result = lappend(result, make_property("missing index",
 											   "the stream table has lost the index by which its rows are found: the next refresh makes it"));
 	table_close(rel, NoLock);

@@ -48,7 +48,7 @@ plan_block(const PgsBlock *block, List *deltas)
 {
 	Query	   *query = pgs_delta_query(block->input, deltas);
 
-	return query ? pgs_execute_plan(pgs_delta_parse(pgs_delta_groups_sql(block), query)) : NULL;
+	return query ? pgs_execute_plan(pgs_state_change_query(block, query)) : NULL;
 }
 
 static PlannedStmt *
@@ -56,7 +56,7 @@ plan_output(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List
 {
 	Query	   *query = pgs_delta_query(inc->output, deltas);
 
-	return query ? pgs_execute_plan(pgs_locate_query(stream, rel, query)) : NULL;
+	return query ? pgs_execute_plan(pgs_locate_query(stream->key, rel, query)) : NULL;
 }
 
 static Plans
@@ -74,10 +74,10 @@ make_plans(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List 
 		if (!plan)
 			continue;
 		plans.cost += cost_with_writes(plan);
-		if (pgs_delta_uses_rule(block, PGS_AGG_RECOMPUTE) && block->nkeys > 0)
+		if (pgs_delta_computes_again(block))
 		{
-			PgsDelta   *keys = pgs_state_keys(block, "keys");
-			Query	   *again = pgs_delta_recompute(block, keys->desc, keys->name, plan->planTree->plan_rows, false);
+			PgsDelta   *keys;
+			Query	   *again = pgs_state_again_query(block, plan->planTree->plan_rows, &keys);
 
 			plans.cost += pgs_execute_plan(again)->planTree->total_cost;
 		}
@@ -166,7 +166,7 @@ run_deltas(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *delta
 	}
 	plan = list_length(deltas) == known ? plans->output : plan_output(stream, rel, inc, deltas);
 	if (plan)
-		pgs_locate_run(stream, rel, plan, deltas, &result->rows);
+		pgs_locate_run(stream->key, rel, plan, deltas, &result->rows, NULL);
 }
 
 /* ---- when the stored rows are not what they should be ---- */

@@ -54,7 +54,7 @@ typedef struct
 static bool
 is_plain(Form_pg_attribute attr)
 {
-	return attr->attlen > 0 && attr->attlen <= UUID_LEN && pgs_delta_equal_means_same(attr->atttypid, attr->attcollation);
+	return attr->attlen > 0 && attr->attlen <= UUID_LEN && pgs_delta_equal_means_same(attr->atttypid, attr->atttypmod, attr->attcollation);
 }
 
 /*
@@ -62,17 +62,17 @@ is_plain(Form_pg_attribute attr)
  * else by a hash.
  */
 static Locator
-choose_locator(const PgsStream *stream, Relation rel)
+choose_locator(const List *key, Relation rel)
 {
-	Locator		result = {.hashed = stream->key == NIL || list_length(stream->key) > MAX_KEY_COLUMNS};
+	Locator		result = {.hashed = key == NIL || list_length(key) > MAX_KEY_COLUMNS};
 	ListCell   *lc;
 
-	foreach(lc, stream->key)
+	foreach(lc, key)
 		if (!is_plain(TupleDescAttr(RelationGetDescr(rel), lfirst_int(lc) - 1)))
 			result.hashed = true;
-	if (stream->key)
-		result.columns = list_truncate(list_copy(stream->key), MAX_HASHED);
-	for (int i = 0; !stream->key && i < RelationGetNumberOfAttributes(rel) && list_length(result.columns) < MAX_HASHED; i++)
+	if (key)
+		result.columns = list_truncate(list_copy(key), MAX_HASHED);
+	for (int i = 0; key == NIL && i < RelationGetNumberOfAttributes(rel) && list_length(result.columns) < MAX_HASHED; i++)
 		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
 			result.columns = lappend_int(result.columns, i + 1);
 	return result;
@@ -134,11 +134,11 @@ is_locator(Relation index, Relation rel, const Locator *locator)
 		is_key_locator(index, RelationGetDescr(rel), locator->columns);
 }
 
-/* OID of the index by which a stream table's rows are found; InvalidOid if there is none. */
+/* OID of the index by which the rows of a table with that key (columns, or NIL) are found; InvalidOid if there is none. */
 Oid
-pgs_locate_index(const PgsStream *stream, Relation rel)
+pgs_locate_index(const List *key, Relation rel)
 {
-	Locator		locator = choose_locator(stream, rel);
+	Locator		locator = choose_locator(key, rel);
 	ListCell   *lc;
 
 	foreach(lc, RelationGetIndexList(rel))
@@ -158,12 +158,12 @@ static char *
 index_command(const PgsStream *stream)
 {
 	Relation	rel = table_open(stream->relid, AccessShareLock);
-	Locator		locator = choose_locator(stream, rel);
+	Locator		locator = choose_locator(stream->key, rel);
 	StringInfoData sql;
 	ListCell   *lc;
 
 	/* a query around us may be reading the table: another time then */
-	if (OidIsValid(pgs_locate_index(stream, rel)) || rel->rd_refcnt > 1)
+	if (OidIsValid(pgs_locate_index(stream->key, rel)) || rel->rd_refcnt > 1)
 	{
 		table_close(rel, AccessShareLock);
 		return NULL;
@@ -225,10 +225,10 @@ numbers(int n)
  * order of that.
  */
 Query *
-pgs_locate_query(const PgsStream *stream, Relation rel, Query *delta)
+pgs_locate_query(const List *key, Relation rel, Query *delta)
 {
 	Query	   *input = copyObject(delta);
-	Locator		locator = choose_locator(stream, rel);
+	Locator		locator = choose_locator(key, rel);
 	int			nkeys = locator.hashed ? 1 : list_length(locator.columns);
 	List	   *names = NIL;
 	List	   *live = NIL;
@@ -289,6 +289,8 @@ typedef struct
 	Member	   *coming;
 	int			ncoming;
 	int			coming_allocated;
+	PgsDelta   *noted;			/* takes the consolidated delta; NULL: nobody wants it */
+	TupleTableSlot *noted_slot;
 } Locate;
 
 static void
@@ -374,6 +376,23 @@ finish_run(Locate *l)
 	MemoryContextReset(l->run);
 }
 
+/* Hand a row of the consolidated delta on. */
+static void
+note_row(Locate *l, bytea *image, int64 weight)
+{
+	int			natts = l->noted->natts;
+	Datum	   *values = palloc(sizeof(Datum) * (natts + 1));
+	bool	   *nulls = palloc(sizeof(bool) * (natts + 1));
+
+	pgs_image_store(image, l->image_desc, l->noted_slot);
+	memcpy(values, l->noted_slot->tts_values, sizeof(Datum) * natts);
+	memcpy(nulls, l->noted_slot->tts_isnull, sizeof(bool) * natts);
+	values[natts] = Int64GetDatum(weight);
+	nulls[natts] = false;
+	tuplestore_putvalues(l->noted->store, l->noted->desc, values, nulls);
+	l->noted->rows++;
+}
+
 /* Whether a row is looked up by the same values as the one before. */
 static bool
 same_keys(Locate *l, TupleTableSlot *slot)
@@ -423,8 +442,10 @@ read_rows(Locate *l, Tuplestorestate *rows, TupleTableSlot *slot)
 			set_keys(l, slot);
 		/* long headers, so that images of one row are equal to the byte */
 		image = DatumGetByteaPCopy(slot->tts_values[l->nkeys]);
-		MemoryContextSwitchTo(old);
 		weight = DatumGetInt64(slot->tts_values[l->nkeys + 1]);
+		if (l->noted)
+			note_row(l, image, weight);
+		MemoryContextSwitchTo(old);
 		if (weight < 0)
 			add_member(&l->leaving, &l->nleaving, &l->leaving_allocated, image, -weight);
 		else
@@ -435,14 +456,14 @@ read_rows(Locate *l, Tuplestorestate *rows, TupleTableSlot *slot)
 }
 
 /*
- * Run the plan of pgs_locate_query, find the stored rows that it is about, and write them.  (What is written is newer than the
+ * Run the plan of pgs_locate_query, find the stored rows that it is about, and write them; "noted" takes them, too.  (What is written is newer than the
  * snapshot that the index is scanned under, so no row is found twice.)
  */
 void
-pgs_locate_run(const PgsStream *stream, Relation rel, PlannedStmt *plan, const List *deltas, PgsRowCounts *counts)
+pgs_locate_run(const List *key, Relation rel, PlannedStmt *plan, const List *deltas, PgsRowCounts *counts, PgsDelta *noted)
 {
-	Locate		l = {0};
-	Oid			indexid = pgs_locate_index(stream, rel);
+	Locate		l = {.noted = noted};
+	Oid			indexid = pgs_locate_index(key, rel);
 	Relation	index = NULL;
 	TupleDesc	row_desc;
 	Tuplestorestate *rows = pgs_execute_collect(plan, deltas, &row_desc);
@@ -457,6 +478,8 @@ pgs_locate_run(const PgsStream *stream, Relation rel, PlannedStmt *plan, const L
 	l.apply = pgs_apply_begin(rel, tuplestore_tuple_count(rows), counts);
 	l.nkeys = row_desc->natts - 2;
 	l.image_desc = pgs_image_desc(RelationGetDescr(rel));
+	if (noted)
+		l.noted_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	l.run = AllocSetContextCreate(CurrentMemoryContext, "rows looked up together", ALLOCSET_DEFAULT_SIZES);
 	l.leaving_allocated = l.coming_allocated = 16;
 	l.leaving = palloc(sizeof(Member) * l.leaving_allocated);
@@ -473,6 +496,8 @@ pgs_locate_run(const PgsStream *stream, Relation rel, PlannedStmt *plan, const L
 		index_close(index, NoLock);
 	}
 	pgs_apply_end(l.apply);
+	if (noted)
+		ExecDropSingleTupleTableSlot(l.noted_slot);
 	ExecDropSingleTupleTableSlot(slot);
 	tuplestore_end(rows);
 	MemoryContextDelete(l.run);

@@ -55,7 +55,7 @@ extern List *pgs_refresh_explain(const PgsStream *stream);
 extern void pgs_state_drop(int64 stream_id, int from);
 
 /* locate.c */
-extern Oid	pgs_locate_index(const PgsStream *stream, Relation rel);
+extern Oid	pgs_locate_index(const List *key, Relation rel);
 
 /* verify.c */
 extern void pgs_refresh_verify(const PgsStream *stream, int64 *missing, int64 *unexpected);

@@ -38,14 +38,16 @@ extern Tuplestorestate *pgs_execute_collect(PlannedStmt *plan, const List *delta
 
 /* locate.c */
 extern void pgs_locate_make_index(const PgsStream *stream);
-extern Query *pgs_locate_query(const PgsStream *stream, Relation rel, Query *delta);
-extern void pgs_locate_run(const PgsStream *stream, Relation rel, PlannedStmt *plan, const List *deltas,
-						   PgsRowCounts *counts);
+extern Query *pgs_locate_query(const List *key, Relation rel, Query *delta);
+extern void pgs_locate_run(const List *key, Relation rel, PlannedStmt *plan, const List *deltas, PgsRowCounts *counts,
+						   PgsDelta *noted);
 
 /* state.c */
 extern void pgs_state_prepare(int64 stream_id, const PgsIncrement *inc);
 extern void pgs_state_fill(const PgsBlock *block);
 extern PgsDelta *pgs_state_keys(const PgsBlock *block, const char *name);
+extern Query *pgs_state_change_query(const PgsBlock *block, Query *delta);
+extern Query *pgs_state_again_query(const PgsBlock *block, double rows, PgsDelta **keys);
 extern PgsDelta *pgs_state_change(const PgsBlock *block, PlannedStmt *plan, const List *deltas);
 
 /* scope.c */

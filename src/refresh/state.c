@@ -205,6 +205,7 @@ typedef struct
 {
 	DestReceiver pub;
 	PgsLoader  *loader;
+	bool		hashed;			/* the rows come with their hash */
 	Keys		keys;
 	TupleTableSlot *slot;		/* of the state */
 } FillReceiver;
@@ -214,6 +215,11 @@ receive_group(TupleTableSlot *slot, DestReceiver *self)
 {
 	FillReceiver *r = (FillReceiver *) self;
 
+	if (r->hashed)
+	{
+		pgs_loader_add(r->loader, slot);
+		return true;
+	}
 	slot_getallattrs(slot);
 	ExecClearTuple(r->slot);
 	r->slot->tts_values[0] = Int64GetDatum(hash_keys(&r->keys, slot->tts_values, slot->tts_isnull));
@@ -263,7 +269,9 @@ pgs_state_fill(const PgsBlock *block)
 	}
 	CommandCounterIncrement();
 	r.loader = pgs_loader_begin(rel);
-	open_keys(&r.keys, block);
+	r.hashed = block->kind == PGS_BLOCK_PARTITION;
+	if (!r.hashed)
+		open_keys(&r.keys, block);
 	r.slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	pgs_execute_run(plan, NIL, &r.pub);
 	(void) pgs_loader_end(r.loader);
@@ -307,7 +315,7 @@ open_hash_index(Relation rel)
 	return NULL;
 }
 
-/* A tuplestore of keys of a block, without rows yet. */
+/* A tuplestore of keys of a block, for partitions with their hash, without rows yet. */
 PgsDelta *
 pgs_state_keys(const PgsBlock *block, const char *name)
 {
@@ -315,7 +323,9 @@ pgs_state_keys(const PgsBlock *block, const char *name)
 
 	delta->name = name;
 	delta->natts = block->nkeys;
-	delta->desc = CreateTemplateTupleDesc(block->nkeys);
+	delta->desc = CreateTemplateTupleDesc(block->nkeys + (block->kind == PGS_BLOCK_PARTITION));
+	if (block->kind == PGS_BLOCK_PARTITION)
+		TupleDescInitEntry(delta->desc, block->nkeys + 1, "h", INT8OID, -1, 0);
 	for (int i = 0; i < block->nkeys; i++)
 	{
 		ColumnDef  *def = list_nth_node(ColumnDef, block->columns, i + 1);
@@ -392,9 +402,9 @@ write_group(Change *c, bool found)
 	if (found && same_row(c->writer.old, c->writer.new))
 		return;
 	/* of DISTINCT only being there counts, not how often */
-	if (found && !c->block->is_distinct)
+	if (found && c->block->kind != PGS_BLOCK_DISTINCT)
 		put_delta(c, c->writer.old, -1);
-	if (!found || !c->block->is_distinct)
+	if (!found || c->block->kind != PGS_BLOCK_DISTINCT)
 		put_delta(c, c->writer.new, 1);
 	if (found)
 		pgs_writer_update(&c->writer);
@@ -652,11 +662,62 @@ compute_again(Change *c, PgsDelta *keys, bool nulls)
 		pgs_refresh_inconsistent("a group that should have rows has none");
 }
 
-/*
- * Bring the state of a block up to date by the plan of its grouped delta.  Returns the delta of the state, with or without rows.
- */
-PgsDelta *
-pgs_state_change(const PgsBlock *block, PlannedStmt *plan, const List *deltas)
+/* ---- partitions ---- */
+
+/* Sort the touched keys into those without a NULL and those with one. */
+static void
+read_keys(const PgsBlock *block, PlannedStmt *plan, const List *deltas, PgsDelta *keys, PgsDelta *keys_null)
+{
+	TupleDesc	desc;
+	Tuplestorestate *store = pgs_execute_collect(plan, deltas, &desc);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+
+	while (tuplestore_gettupleslot(store, true, false, slot))
+	{
+		PgsDelta   *to = keys;
+
+		slot_getallattrs(slot);
+		for (int i = 0; i < block->nkeys; i++)
+			if (slot->tts_isnull[i])
+				to = keys_null;
+		if (block->nkeys > 0)
+			tuplestore_putvalues(to->store, to->desc, slot->tts_values, slot->tts_isnull);
+		to->rows++;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	tuplestore_end(store);
+}
+
+/* Compute the touched partitions again, and write what differs. */
+static PgsDelta *
+change_partitions(const PgsBlock *block, PlannedStmt *plan, const List *deltas)
+{
+	Relation	rel = table_open(block->state, RowExclusiveLock);
+	PgsDelta   *delta = pgs_delta_for_relation(rel);
+	PgsDelta   *keys = pgs_state_keys(block, "keys");
+	PgsDelta   *keys_null = pgs_state_keys(block, "keys_null");
+	List	   *key = list_make1_int(Anum_state_hash);
+	PgsRowCounts counts = {0};
+
+	read_keys(block, plan, deltas, keys, keys_null);
+	if (keys->rows + keys_null->rows > 0)
+	{
+		List	   *both = list_make2(keys, keys_null);
+		Query	   *query = pgs_locate_query(key, rel, pgs_delta_partitions(block, both));
+
+		pgs_locate_run(key, rel, pgs_execute_plan(query), both, &counts, delta);
+	}
+	tuplestore_end(keys->store);
+	tuplestore_end(keys_null->store);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+	UpdateActiveSnapshotCommandId();
+	return delta;
+}
+
+/* Bring each group up to date. */
+static PgsDelta *
+change_groups(const PgsBlock *block, PlannedStmt *plan, const List *deltas)
 {
 	Relation	rel = table_open(block->state, RowExclusiveLock);
 	Change		c = {.block = block};
@@ -683,4 +744,32 @@ pgs_state_change(const PgsBlock *block, PlannedStmt *plan, const List *deltas)
 	CommandCounterIncrement();
 	UpdateActiveSnapshotCommandId();
 	return c.delta;
+}
+
+/*
+ * Bring the state of a block up to date by the plan of pgs_state_change_query.  Returns the delta of the state, with or without rows.
+ */
+PgsDelta *
+pgs_state_change(const PgsBlock *block, PlannedStmt *plan, const List *deltas)
+{
+	return block->kind == PGS_BLOCK_PARTITION ? change_partitions(block, plan, deltas) : change_groups(block, plan, deltas);
+}
+
+/* What a delta of a block's input tells of its state: the change of each group, or the partitions touched. */
+Query *
+pgs_state_change_query(const PgsBlock *block, Query *delta)
+{
+	return block->kind == PGS_BLOCK_PARTITION ? pgs_delta_touched(block, delta) :
+		pgs_delta_parse(pgs_delta_groups_sql(block), delta);
+}
+
+/* What is computed again when "rows" keys of a block are touched, and the tuplestore of keys that it reads from: for plans only. */
+Query *
+pgs_state_again_query(const PgsBlock *block, double rows, PgsDelta **keys)
+{
+	*keys = pgs_state_keys(block, "keys");
+	(*keys)->rows = rows;
+	if (block->kind == PGS_BLOCK_PARTITION)
+		return pgs_delta_partitions(block, list_make1(*keys));
+	return pgs_delta_recompute(block, (*keys)->desc, (*keys)->name, rows, false);
 }

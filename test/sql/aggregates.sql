@@ -3,7 +3,6 @@
 SET client_min_messages = warning;
 CREATE SCHEMA ag;
 SET search_path = ag, public;
-CREATE FUNCTION attach() RETURNS void LANGUAGE plpgsql AS $$BEGIN WHILE dbt_pgstream_internal.maintain_capture() LOOP END LOOP; END$$;
 CREATE TABLE src (id int PRIMARY KEY, g int, i2 smallint, i4 int, i8 bigint, n numeric, p numeric(10, 2), f float8, t text, d date, iv interval, m money);
 CREATE AGGREGATE ag.my_sum(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
 SELECT dbt_pgstream.create_stream_table('numbers', 'SELECT g, count(*) AS c, count(n) AS cn, sum(i2) AS s2, sum(i4) AS s4, sum(i8) AS s8, sum(n) AS sn, sum(p) AS sp, sum(n * p) AS snp,
@@ -16,7 +15,7 @@ SELECT dbt_pgstream.create_stream_table('above', 'SELECT sn, count(*) AS c FROM 
 SELECT block, rule, reason FROM dbt_pgstream.check_query('SELECT g, count(*) AS c, sum(n) AS s, max(d) AS m, sum(f) AS f FROM src GROUP BY g');
 -- the JSON of a value is only stable: computed each time
 SELECT dbt_pgstream.create_stream_table('jsons', 'SELECT g, json_agg(n ORDER BY id) AS js FROM src GROUP BY g', '1d');
-SELECT attach();
+SELECT oracle.attach();
 SELECT dbt_pgstream.refresh_all();
 CREATE FUNCTION go() RETURNS text LANGUAGE sql AS $$
     SELECT dbt_pgstream.refresh_all();
@@ -107,7 +106,7 @@ SELECT go();
 DROP TABLE again;
 INSERT INTO src (id, g, i4) SELECT i, 7, 2147483647 FROM generate_series(100, 101) i;
 SELECT dbt_pgstream.create_stream_table('narrow', 'SELECT g, sum(i4)::int AS s FROM src WHERE id > 1000 GROUP BY g', '1d');
-SELECT attach();
+SELECT oracle.attach();
 SELECT go();
 INSERT INTO src (id, g, i4) SELECT i, 7, 2147483647 FROM generate_series(1001, 1002) i;
 SELECT dbt_pgstream.refresh_stream_table('narrow');

@@ -4,7 +4,6 @@ SET client_min_messages = warning;
 CREATE SCHEMA c;
 SET search_path = c, public;
 -- what the scheduler does, without it (it is off here)
-CREATE FUNCTION attach() RETURNS void LANGUAGE plpgsql AS $$BEGIN WHILE dbt_pgstream_internal.maintain_capture() LOOP END LOOP; END$$;
 -- whether a refresh computed the query: a function in it leaves a trace (of each row, so none of an empty table)
 CREATE SEQUENCE computed;
 CREATE FUNCTION tick(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN PERFORM nextval('c.computed'); RETURN $1; END$$;
@@ -27,7 +26,7 @@ SELECT dbt_pgstream.create_stream_table('st2', 'SELECT tick(1) AS one, sum(v) AS
 SELECT dbt_pgstream.create_stream_table('manual', 'SELECT tick(id) AS id FROM src', NULL);
 SELECT go('st'), go('st');			-- no trigger yet: computed each time
 SELECT value FROM dbt_pgstream.explain_st('st') WHERE property = 'capture';
-SELECT attach();
+SELECT oracle.attach();
 SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE tgname LIKE 'pgstream_capture%' ORDER BY 2;
 SELECT value FROM dbt_pgstream.explain_st('st') WHERE property = 'capture';
 SELECT s.pgs_name, source_relid::regclass, cdc_mode FROM dbt_pgstream.pgs_dependencies JOIN dbt_pgstream.pgs_stream_tables s USING (pgs_id) ORDER BY 1, 2;
@@ -104,7 +103,7 @@ DROP TRIGGER pgstream_capture_delete ON src;
 UPDATE src SET v = 82 WHERE id = 8;
 SELECT go('st'), go('st');
 UPDATE src SET v = 83 WHERE id = 8;
-SELECT attach();
+SELECT oracle.attach();
 SELECT go('st'), go('st');
 VACUUM FULL src;
 SELECT go('st');
@@ -127,7 +126,7 @@ INSERT INTO moods VALUES ('sad');
 SELECT dbt_pgstream.create_stream_table('uses_f', 'SELECT tick(f(id)) AS x FROM parent', '1d');
 SELECT dbt_pgstream.create_stream_table('uses_mood', 'SELECT tick(1) AS one, m, m::text AS t FROM moods', '1d');
 SELECT dbt_pgstream.create_stream_table('plain_mood', 'SELECT tick(1) AS one, m FROM moods', '1d');
-SELECT attach();
+SELECT oracle.attach();
 SELECT go('uses_f'), go('uses_f'), go('plain_mood'), go('plain_mood');
 SELECT go('uses_mood'), go('uses_mood');	-- the text of an enum is only stable
 CREATE OR REPLACE FUNCTION f(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
@@ -152,7 +151,7 @@ CREATE TABLE wide1 (c int, b int, a int, id int NOT NULL);
 ALTER TABLE wide ATTACH PARTITION wide1 DEFAULT;
 SELECT dbt_pgstream.create_stream_table('keeps', 'SELECT id, a FROM wide', '1d');
 SELECT dbt_pgstream.create_stream_table('leaves', 'SELECT id, b, c FROM wide', '1d');
-SELECT attach();
+SELECT oracle.attach();
 SELECT dbt_pgstream.refresh_all();
 DROP TABLE leaves;
 ALTER TABLE wide ALTER b TYPE text, DROP c;
@@ -163,7 +162,7 @@ SELECT oracle.refresh('keeps');
 SELECT dbt_pgstream.create_stream_table('again', 'SELECT id, b FROM wide', '1d');
 SELECT value FROM dbt_pgstream.explain_st('again') WHERE property = 'capture';
 SELECT oracle.refresh('again');
-SELECT attach();
+SELECT oracle.attach();
 SELECT oracle.refresh('again');
 UPDATE wide1 SET b = 'four' WHERE id = 2;
 SELECT oracle.refresh('again'), oracle.refresh('keeps');
@@ -178,7 +177,7 @@ CREATE MATERIALIZED VIEW mat AS SELECT 1 AS id;
 CREATE TABLE secured (id int);
 ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
 SELECT dbt_pgstream.create_stream_table('on_' || t, 'SELECT id FROM ' || t, '1d') FROM unnest(ARRAY['part', 'part1', 'unl', 'mat', 'secured']) t;
-SELECT attach();
+SELECT oracle.attach();
 SELECT s.pgs_name, e.value FROM dbt_pgstream.pgs_stream_tables s, LATERAL dbt_pgstream.explain_st(quote_ident(s.pgs_schema) || '.' || quote_ident(pgs_name)) e
 WHERE e.property = 'capture' AND pgs_schema = 'c' ORDER BY 1;
 SELECT DISTINCT tgrelid::regclass FROM pg_trigger WHERE tgname LIKE 'pgstream_capture%' ORDER BY 1;
@@ -207,7 +206,7 @@ SELECT go('plain_mood'), go('plain_mood');
 DO $$BEGIN FOR i IN 1..1000 LOOP TRUNCATE c.src CASCADE; COMMIT; END LOOP; END$$;
 SELECT count(*) >= 1000 AS many FROM dbt_pgstream_internal.change;
 SELECT dbt_pgstream.refresh_all();
-SELECT attach();
+SELECT oracle.attach();
 SELECT count(*) < 20 AS few FROM dbt_pgstream_internal.change;
 SELECT s.pgs_name, oracle.check(pgs_relid::regclass) FROM dbt_pgstream.pgs_stream_tables s WHERE pgs_name NOT IN ('clock') ORDER BY 1;
 SELECT go('plain_mood');
@@ -215,6 +214,6 @@ INSERT INTO moods VALUES ('blue');
 SELECT go('plain_mood'), go('plain_mood');
 -- a source that nobody wants any more loses its trigger
 DROP TABLE uses_mood, plain_mood;
-SELECT attach();
+SELECT oracle.attach();
 SELECT DISTINCT tgrelid::regclass FROM pg_trigger WHERE tgname LIKE 'pgstream_capture%' ORDER BY 1;
 DROP SCHEMA c CASCADE;

@@ -4,19 +4,6 @@ SET client_min_messages = warning;
 CREATE SCHEMA dl;
 SET search_path = dl, public;
 SET dbt_pgstream.full_refresh_factor = 1e9;		-- deltas, though tables this small are as well computed whole
-CREATE FUNCTION attach() RETURNS void LANGUAGE plpgsql AS $$BEGIN WHILE dbt_pgstream_internal.maintain_capture() LOOP END LOOP; END$$;
--- refresh everything one by one; each must be right, and must have followed the changes
-CREATE FUNCTION go() RETURNS text LANGUAGE plpgsql AS $$
-DECLARE s record; h record; said text := '';
-BEGIN
-    FOR s IN SELECT pgs_id, pgs_name, pgs_relid::regclass AS st FROM dbt_pgstream.pgs_stream_tables WHERE pgs_schema = 'dl' ORDER BY pgs_id LOOP
-        PERFORM dbt_pgstream.refresh_stream_table(s.st::text);
-        SELECT * INTO h FROM dbt_pgstream.pgs_refresh_history WHERE pgs_id = s.pgs_id ORDER BY refresh_id DESC LIMIT 1;
-        IF h.action NOT IN ('NO_DATA', 'DIFFERENTIAL') THEN said := said || format('%s: %s (%s). ', s.pgs_name, h.action, h.reason); END IF;
-        IF oracle.check(s.st) <> 'right' THEN said := said || format('%s: %s. ', s.pgs_name, oracle.check(s.st)); END IF;
-    END LOOP;
-    RETURN CASE said WHEN '' THEN 'all right' ELSE said END;
-END$$;
 CREATE TABLE a (id int PRIMARY KEY, k int, v numeric, t text);
 CREATE TABLE b (id int PRIMARY KEY, k int, name text);
 CREATE TABLE "key less" (x int, y int, z int);
@@ -61,55 +48,55 @@ CREATE VIEW view_on AS SELECT * FROM a WHERE k <> 2;
 SELECT dbt_pgstream.create_stream_table('on_view', 'SELECT t, count(*) AS n FROM view_on GROUP BY t', '1d');
 SELECT dbt_pgstream.create_stream_table('on_st', 'SELECT n, count(*) AS c, sum(s) AS s FROM grouped GROUP BY n', '1d');
 SELECT dbt_pgstream.create_stream_table('on_two', 'SELECT g.k, g.s, f.id FROM grouped g JOIN filtered f ON f.id = g.k', '1d');
-SELECT attach();
+SELECT oracle.attach();
 SELECT count(dbt_pgstream.refresh_stream_table(pgs_name)) > 0 AS refreshed FROM dbt_pgstream.pgs_stream_tables WHERE pgs_schema = 'dl';
 -- what keeps each up to date
 SELECT name, c.block, c.rule, c.reason FROM queries, LATERAL dbt_pgstream.check_query(q) c WHERE name IN ('joined', 'having', 'strings', 'with_twice', 'uni') ORDER BY i;
 
 INSERT INTO a VALUES (100, 3, 7.25, 't9'), (101, NULL, NULL, NULL);
-SELECT go();
+SELECT oracle.follow('dl');
 UPDATE a SET v = v + 0.125 WHERE id = 100;
-SELECT go();
+SELECT oracle.follow('dl');
 UPDATE a SET k = 2;
-SELECT go();
+SELECT oracle.follow('dl');
 UPDATE a SET k = id % 5 WHERE id % 2 = 0;
-SELECT go();
+SELECT oracle.follow('dl');
 UPDATE a SET k = NULL WHERE k = 4;
-SELECT go();
+SELECT oracle.follow('dl');
 DELETE FROM a WHERE v = (SELECT max(v) FROM a);
-SELECT go();
+SELECT oracle.follow('dl');
 DELETE FROM "key less" WHERE ctid = (SELECT min(ctid) FROM "key less");
-SELECT go();
+SELECT oracle.follow('dl');
 UPDATE "key less" SET y = 9 WHERE ctid = (SELECT min(ctid) FROM "key less");
-SELECT go();
+SELECT oracle.follow('dl');
 DELETE FROM "key less"; INSERT INTO "key less" VALUES (1, 1, 1), (1, 1, 1);
-SELECT go();
+SELECT oracle.follow('dl');
 -- both sides of a join at once, in every combination
 INSERT INTO a VALUES (200, 20, 1, 'x'); INSERT INTO b VALUES (20, 20, 'twenty');
-SELECT go();
+SELECT oracle.follow('dl');
 UPDATE a SET k = 21 WHERE id = 200; UPDATE b SET id = 21, k = 21 WHERE id = 20;
-SELECT go();
+SELECT oracle.follow('dl');
 DELETE FROM a WHERE id = 200; DELETE FROM b WHERE id = 21;
-SELECT go();
+SELECT oracle.follow('dl');
 UPDATE a SET k = 3 WHERE id = 1; DELETE FROM b WHERE id = 1; UPDATE b SET name = 'new' WHERE id = 3;
-SELECT go();
+SELECT oracle.follow('dl');
 -- in one transaction: insert, update, delete, insert again
 BEGIN; INSERT INTO a VALUES (300, 1, 1, 'x'); UPDATE a SET v = 2 WHERE id = 300; DELETE FROM a WHERE id = 300; INSERT INTO a VALUES (300, 1, 3, 'y'); COMMIT;
-SELECT go();
-BEGIN; DELETE FROM a WHERE id < 10; SELECT go(); INSERT INTO a VALUES (1, 1, 1, 'x'); SAVEPOINT s; DELETE FROM b; SELECT go(); ROLLBACK TO s; SELECT go(); COMMIT;
-SELECT go();
+SELECT oracle.follow('dl');
+BEGIN; DELETE FROM a WHERE id < 10; SELECT oracle.follow('dl'); INSERT INTO a VALUES (1, 1, 1, 'x'); SAVEPOINT s; DELETE FROM b; SELECT oracle.follow('dl'); ROLLBACK TO s; SELECT oracle.follow('dl'); COMMIT;
+SELECT oracle.follow('dl');
 UPDATE a SET id = id + 1000 WHERE id < 20;
-SELECT go();
+SELECT oracle.follow('dl');
 DELETE FROM a;
-SELECT go();
+SELECT oracle.follow('dl');
 INSERT INTO a SELECT i, i % 5, i, 't' || i % 3 FROM generate_series(1, 40) i;
-SELECT go();
+SELECT oracle.follow('dl');
 -- emptied by TRUNCATE: no delta tells of it, the whole is computed
 TRUNCATE b;
 SELECT dbt_pgstream.refresh_all();
 SELECT DISTINCT oracle.check(pgs_relid::regclass) FROM dbt_pgstream.pgs_stream_tables WHERE pgs_schema = 'dl';
 INSERT INTO b SELECT i, i % 4, 'b' || i FROM generate_series(0, 9) i;
-SELECT go();
+SELECT oracle.follow('dl');
 
 -- a stream table that somebody has put his hands on: noticed, and made right
 ALTER TABLE grouped DISABLE TRIGGER pgstream_guard; DELETE FROM grouped WHERE k = 1; ALTER TABLE grouped ENABLE ALWAYS TRIGGER pgstream_guard;

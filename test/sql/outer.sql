@@ -5,18 +5,6 @@ CREATE SCHEMA oj;
 SET jit = off;		-- the oracle computes queries over tables without statistics
 SET search_path = oj, public;
 SET dbt_pgstream.full_refresh_factor = 1e9;		-- deltas, though tables this small are as well computed whole
-CREATE FUNCTION attach() RETURNS void LANGUAGE plpgsql AS $$BEGIN WHILE dbt_pgstream_internal.maintain_capture() LOOP END LOOP; END$$;
-CREATE FUNCTION go() RETURNS text LANGUAGE plpgsql AS $$
-DECLARE s record; h record; said text := '';
-BEGIN
-    FOR s IN SELECT pgs_id, pgs_name, pgs_relid::regclass AS st FROM dbt_pgstream.pgs_stream_tables WHERE pgs_schema = 'oj' ORDER BY pgs_id LOOP
-        PERFORM dbt_pgstream.refresh_stream_table(s.st::text);
-        SELECT * INTO h FROM dbt_pgstream.pgs_refresh_history WHERE pgs_id = s.pgs_id ORDER BY refresh_id DESC LIMIT 1;
-        IF h.action NOT IN ('NO_DATA', 'DIFFERENTIAL') AND s.pgs_name NOT LIKE 'full%' THEN said := said || format('%s: %s (%s). ', s.pgs_name, h.action, h.reason); END IF;
-        IF oracle.check(s.st) <> 'right' THEN said := said || format('%s: %s. ', s.pgs_name, oracle.check(s.st)); END IF;
-    END LOOP;
-    RETURN CASE said WHEN '' THEN 'all right' ELSE said END;
-END$$;
 CREATE TABLE l (id int PRIMARY KEY, k int, v int);
 CREATE TABLE r (id int PRIMARY KEY, k int, name text);
 CREATE TABLE keyless (k int, w int);
@@ -49,38 +37,38 @@ INSERT INTO queries (name, q) VALUES
     ('united', 'SELECT l.id, r.name FROM l LEFT JOIN r USING (k) UNION ALL SELECT w, NULL FROM keyless'),
     ('full_join', 'SELECT coalesce(l.k, r.k) AS k, sum(l.v) AS s, count(r.id) AS n FROM l FULL JOIN r ON l.k = r.k GROUP BY coalesce(l.k, r.k)');
 SELECT dbt_pgstream.create_stream_table(name, q, '1d') FROM queries ORDER BY i;
-SELECT attach();
+SELECT oracle.attach();
 SELECT name, c.rule, c.reason FROM queries, LATERAL dbt_pgstream.check_query(q) c WHERE block = 'query' ORDER BY i;
 SELECT dbt_pgstream.refresh_all();
 INSERT INTO l VALUES (100, 3, 5), (101, NULL, 6), (102, 77, 7);
-SELECT go();
+SELECT oracle.follow('oj');
 INSERT INTO r VALUES (50, 8, 'new'), (51, 8, 'new2'), (52, NULL, 'null');
-SELECT go();
+SELECT oracle.follow('oj');
 -- one of two matches leaves, then the last
 DELETE FROM r WHERE id IN (50, 52);
-SELECT go();
+SELECT oracle.follow('oj');
 DELETE FROM r WHERE k = 8;
-SELECT go();
+SELECT oracle.follow('oj');
 UPDATE r SET name = name || '!' WHERE id % 2 = 0;
-SELECT go();
+SELECT oracle.follow('oj');
 -- both sides at once: keys move, rows come and go
 UPDATE r SET k = k + 1; UPDATE l SET k = k - 1 WHERE id % 3 = 0;
-SELECT go();
+SELECT oracle.follow('oj');
 DELETE FROM l WHERE id < 5; DELETE FROM r WHERE id < 4; INSERT INTO r VALUES (60, 2, 'x'); INSERT INTO l VALUES (200, 2, 1);
-SELECT go();
+SELECT oracle.follow('oj');
 INSERT INTO keyless VALUES (2, 2), (2, 2), (4, 4); DELETE FROM keyless WHERE ctid = (SELECT min(ctid) FROM keyless);
-SELECT go();
+SELECT oracle.follow('oj');
 UPDATE keyless SET k = NULL WHERE k = 2; UPDATE l SET v = 2 WHERE id = 10;
-SELECT go();
+SELECT oracle.follow('oj');
 -- a match comes and leaves between two refreshes
 INSERT INTO r VALUES (70, 77, 'y'); DELETE FROM r WHERE id = 70;
-SELECT go();
-BEGIN; INSERT INTO r VALUES (71, 77, 'z'); SELECT go(); DELETE FROM r WHERE id = 71; DELETE FROM l WHERE id = 102; COMMIT;
-SELECT go();
+SELECT oracle.follow('oj');
+BEGIN; INSERT INTO r VALUES (71, 77, 'z'); SELECT oracle.follow('oj'); DELETE FROM r WHERE id = 71; DELETE FROM l WHERE id = 102; COMMIT;
+SELECT oracle.follow('oj');
 DELETE FROM r;
-SELECT go();
+SELECT oracle.follow('oj');
 INSERT INTO r SELECT i, nullif(i % 7, 6), 'n' || i FROM generate_series(1, 12) i; DELETE FROM l;
-SELECT go();
+SELECT oracle.follow('oj');
 -- every delta can be shown, and planned
 SELECT count(*) > 0 AS deltas, count(*) FILTER (WHERE property LIKE 'plan of%') > 0 AS plans FROM dbt_pgstream.pgs_stream_tables s, LATERAL dbt_pgstream.explain_st(pgs_name) WHERE pgs_schema = 'oj';
 DROP SCHEMA oj CASCADE;

@@ -29,4 +29,30 @@ BEGIN
     SELECT * INTO h FROM dbt_pgstream.get_refresh_history(st, 1);
     RETURN format('%s +%s ~%s -%s: %s', h.action, h.rows_inserted, h.rows_updated, h.rows_deleted, oracle.check(st::regclass));
 END $$;
+-- every source captured
+CREATE FUNCTION oracle.attach() RETURNS void LANGUAGE plpgsql AS $$BEGIN WHILE dbt_pgstream_internal.maintain_capture() LOOP END LOOP; END$$;
+-- refresh the stream tables of a schema one by one; each must be right, and must have followed the changes
+CREATE FUNCTION oracle.follow(nsp text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    s record;
+    h record;
+    said text := '';
+BEGIN
+    FOR s IN SELECT pgs_id, pgs_name, pgs_relid::regclass AS st FROM dbt_pgstream.pgs_stream_tables WHERE pgs_schema = nsp ORDER BY pgs_id LOOP
+        BEGIN
+            PERFORM dbt_pgstream.refresh_stream_table(s.st::text);
+        EXCEPTION WHEN OTHERS THEN
+            said := said || format('%s: %s. ', s.pgs_name, sqlerrm);
+            CONTINUE;
+        END;
+        SELECT * INTO h FROM dbt_pgstream.pgs_refresh_history WHERE pgs_id = s.pgs_id ORDER BY refresh_id DESC LIMIT 1;
+        IF h.action NOT IN ('NO_DATA', 'DIFFERENTIAL') THEN
+            said := said || format('%s: %s (%s). ', s.pgs_name, h.action, h.reason);
+        END IF;
+        IF oracle.check(s.st) <> 'right' THEN
+            said := said || format('%s: %s. ', s.pgs_name, oracle.check(s.st));
+        END IF;
+    END LOOP;
+    RETURN CASE said WHEN '' THEN 'all right' ELSE said END;
+END $$;
 GRANT USAGE ON SCHEMA oracle TO PUBLIC;

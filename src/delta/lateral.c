@@ -1,0 +1,354 @@
+/*
+ * lateral.c - LATERAL subqueries in FROM
+ *
+ * A plain one beside other items is taken apart: its items and its WHERE join those of the level.  One that aggregates without GROUP BY
+ * is one row for each row beside it, and becomes a LEFT JOIN of its aggregates by key, as a scalar subquery does.  Any other is made
+ * independent (correlate.c), and joined by its key.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "delta/delta_internal.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+
+/* ---- references to an item, at every depth ---- */
+
+typedef struct
+{
+	int			rtindex;
+	Index		depth;
+	List	   *exprs;			/* what stands for its columns; of the level itself */
+} ReplaceContext;
+
+static Node *
+replace_mutator(Node *node, ReplaceContext *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && ((Var *) node)->varno == context->rtindex && ((Var *) node)->varlevelsup == context->depth &&
+		((Var *) node)->varattno > 0)
+	{
+		Node	   *expr = copyObject(list_nth(context->exprs, ((Var *) node)->varattno - 1));
+
+		if (context->depth > 0)
+			IncrementVarSublevelsUp(expr, context->depth, 0);
+		return expr;
+	}
+	if (IsA(node, Query))
+	{
+		Query	   *result;
+
+		context->depth++;
+		result = query_tree_mutator((Query *) node, replace_mutator, context, 0);
+		context->depth--;
+		return (Node *) result;
+	}
+	return expression_tree_mutator(node, replace_mutator, context);
+}
+
+/* Put expressions in the place of an item's columns, in all of a level and beneath it. */
+static void
+replace_columns(Query *query, int rtindex, List *exprs)
+{
+	ReplaceContext context = {.rtindex = rtindex, .exprs = exprs};
+
+	(void) query_tree_mutator(query, replace_mutator, &context, QTW_DONT_COPY_QUERY);
+}
+
+/* ---- beside others ---- */
+
+static bool
+is_plain(Query *sub)
+{
+	return !sub->setOperations && !sub->hasAggs && !sub->groupClause && !sub->groupingSets && !sub->havingQual &&
+		!sub->hasWindowFuncs && !sub->distinctClause && !sub->hasTargetSRFs && !sub->limitCount && !sub->limitOffset &&
+		!sub->cteList;
+}
+
+/* Leave nothing in the place of an item. */
+static void
+remove_item(Query *query, int rtindex)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_RESULT;
+	rte->eref = makeAlias("unused", NIL);
+	lfirst(list_nth_cell(query->rtable, rtindex - 1)) = rte;
+}
+
+/* Take a plain subquery of FROM apart: its items become the level's. */
+static void
+pull_up(Query *query, int rtindex, ListCell *place)
+{
+	RangeTblEntry *rte = rt_fetch(rtindex, query->rtable);
+	Query	   *sub = rte->subquery;
+	int			offset = list_length(query->rtable);
+	List	   *exprs = NIL;
+	ListCell   *lc;
+
+	OffsetVarNodes((Node *) sub, offset, 0);
+	IncrementVarSublevelsUp((Node *) sub, -1, 1);
+	foreach(lc, sub->targetList)
+		if (!lfirst_node(TargetEntry, lc)->resjunk)
+			exprs = lappend(exprs, lfirst_node(TargetEntry, lc)->expr);
+	remove_item(query, rtindex);
+	/* its FROM and WHERE in its place; they are hoisted later */
+	lfirst(place) = sub->jointree;
+	pgs_combine_range_tables(query, sub);
+	query->hasSubLinks |= sub->hasSubLinks;
+	replace_columns(query, rtindex, exprs);
+}
+
+/* The items that a subquery refers to, if that is one: where its values come from. */
+static Query *
+domain_of(Query *query, Query *sub)
+{
+	Query	   *result = copyObject(query);
+	RangeTblRef *ref = makeNode(RangeTblRef);
+	RangeTblEntry *rte;
+
+	ref->rtindex = pgs_single_reference(sub);
+	if (ref->rtindex == 0)
+		return NULL;
+	rte = rt_fetch(ref->rtindex, query->rtable);
+	if (rte->rtekind != RTE_RELATION && (rte->rtekind != RTE_SUBQUERY || rte->lateral))
+		return NULL;
+	pgs_bare_level(result);
+	pgs_keep_items(result, bms_make_singleton(ref->rtindex));
+	result->jointree = makeFromExpr(list_make1(ref), NULL);
+	return result;
+}
+
+static Node *
+conditions(const List *matches, int rtindex)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, matches)
+		result = lappend(result, pgs_match_condition(lfirst(lc), rtindex));
+	return result ? (Node *) make_ands_explicit(result) : NULL;
+}
+
+/* Put another subquery in the place of an item. */
+static void
+set_subquery(Query *query, int rtindex, Query *sub)
+{
+	RangeTblEntry *rte = pgs_subquery_item(sub, rt_fetch(rtindex, query->rtable)->eref->aliasname);
+
+	lfirst(list_nth_cell(query->rtable, rtindex - 1)) = rte;
+}
+
+/* What stands for the columns of a subquery that aggregates: expressions over Vars of the item that replaces it. */
+static List *
+outputs_over(Query *sub, List *aggrefs, int rtindex, int joinindex)
+{
+	List	   *vars = NIL;
+	List	   *result = NIL;
+	bool		known;
+	ListCell   *lc;
+
+	foreach(lc, aggrefs)
+	{
+		Var		   *var = makeVar(rtindex, foreach_current_index(lc) + 1, exprType(lfirst(lc)), exprTypmod(lfirst(lc)),
+								  exprCollation(lfirst(lc)), 0);
+
+		pgs_add_nullingrel(var, joinindex);
+		vars = lappend(vars, var);
+	}
+	vars = pgs_values_or_empty(aggrefs, vars, &known);
+	if (!known)
+		return NIL;
+	foreach(lc, sub->targetList)
+		if (!lfirst_node(TargetEntry, lc)->resjunk)
+			result = lappend(result, pgs_aggregates_outside((Node *) lfirst_node(TargetEntry, lc)->expr, aggrefs, vars));
+	return result;
+}
+
+/* ---- the three ways ---- */
+
+typedef struct
+{
+	PgsCut	   *cut;
+	Query	   *query;
+} Laterals;
+
+static bool
+refuse(Laterals *l, const char *why)
+{
+	return pgs_cut_refuse(l->cut, why) != NULL;
+}
+
+/* The one-row way; "join" is the LEFT JOIN that it stands in. */
+static bool
+join_aggregates(Laterals *l, int rtindex, Query *aggregates, List *aggrefs, JoinExpr *join)
+{
+	Query	   *sub = rt_fetch(rtindex, l->query->rtable)->subquery;
+	RangeTblRef *ref = makeNode(RangeTblRef);
+	List	   *matches;
+	List	   *exprs;
+
+	aggregates = pgs_decorrelate(aggregates, domain_of(l->query, aggregates), true, &matches);
+	if (!aggregates)
+		return refuse(l, "a LATERAL subquery that refers to its neighbours in a way that has no rule yet");
+	/* a new item, so that its columns are not taken for those of the old one */
+	l->query->rtable = lappend(l->query->rtable, pgs_subquery_item(aggregates, "aggregates"));
+	ref->rtindex = list_length(l->query->rtable);
+	exprs = outputs_over(sub, aggrefs, ref->rtindex, join->rtindex);
+	if (exprs == NIL)
+		return refuse(l, "a LATERAL subquery with an aggregate whose value without rows is not known");
+	join->rarg = (Node *) ref;
+	join->quals = conditions(matches, ref->rtindex);
+	remove_item(l->query, rtindex);
+	/* copies the join tree */
+	replace_columns(l->query, rtindex, exprs);
+	return true;
+}
+
+static bool
+make_independent(Laterals *l, int rtindex, Node **quals)
+{
+	Query	   *sub = rt_fetch(rtindex, l->query->rtable)->subquery;
+	List	   *matches;
+
+	sub = pgs_decorrelate(sub, domain_of(l->query, sub), false, &matches);
+	if (!sub)
+		return refuse(l, "a LATERAL subquery that refers to its neighbours in a way that has no rule yet");
+	set_subquery(l->query, rtindex, sub);
+	*quals = make_and_qual(*quals, conditions(matches, rtindex));
+	return true;
+}
+
+static bool
+is_true(Node *quals)
+{
+	return quals == NULL || (IsA(quals, Const) && !((Const *) quals)->constisnull && DatumGetBool(((Const *) quals)->constvalue));
+}
+
+/* The index of an item that is a LATERAL subquery; 0 for others. */
+static int
+lateral_item(Query *query, Node *node)
+{
+	RangeTblEntry *rte;
+
+	if (!IsA(node, RangeTblRef))
+		return 0;
+	rte = rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable);
+	return rte->rtekind == RTE_SUBQUERY && rte->lateral ? ((RangeTblRef *) node)->rtindex : 0;
+}
+
+static bool next_in(Laterals *l, Node **place);
+
+/* A LATERAL subquery among the items of FROM. */
+static bool
+next_beside(Laterals *l, FromExpr *from, ListCell *cell)
+{
+	int			rtindex = lateral_item(l->query, lfirst(cell));
+	Query	   *sub = rt_fetch(rtindex, l->query->rtable)->subquery;
+	int			before = list_cell_number(from->fromlist, cell);
+	List	   *items = list_truncate(list_copy(from->fromlist), before);
+	List	   *aggrefs;
+	Query	   *aggregates;
+	JoinExpr   *join;
+
+	if (is_plain(sub))
+	{
+		pull_up(l->query, rtindex, cell);
+		return true;
+	}
+	aggregates = pgs_split_aggregates(sub, &aggrefs);
+	if (!aggregates)
+		return make_independent(l, rtindex, &from->quals);
+	/* (what is before it) LEFT JOIN it; what is behind it, and WHERE, may refer to it */
+	join = pgs_make_left_join(l->query);
+	join->larg = before == 1 ? linitial(items) : (Node *) makeFromExpr(items, NULL);
+	join->rarg = lfirst(cell);
+	from->fromlist = lcons(join, list_copy_tail(from->fromlist, before + 1));
+	return join_aggregates(l, rtindex, aggregates, aggrefs, join);
+}
+
+/* One on the right side of a LEFT JOIN. */
+static bool
+next_right(Laterals *l, JoinExpr *join)
+{
+	int			rtindex = lateral_item(l->query, join->rarg);
+	List	   *aggrefs;
+	Query	   *aggregates = NULL;
+
+	if (is_true(join->quals))
+		aggregates = pgs_split_aggregates(rt_fetch(rtindex, l->query->rtable)->subquery, &aggrefs);
+	return aggregates ? join_aggregates(l, rtindex, aggregates, aggrefs, join) : make_independent(l, rtindex, &join->quals);
+}
+
+/* Replace one LATERAL subquery beneath a node of the join tree; false if there is none, or an obstacle was noted. */
+static bool
+next_in(Laterals *l, Node **place)
+{
+	if (IsA(*place, FromExpr))
+	{
+		FromExpr   *from = (FromExpr *) *place;
+		ListCell   *lc;
+
+		foreach(lc, from->fromlist)
+		{
+			if (lateral_item(l->query, lfirst(lc)))
+				return next_beside(l, from, lc);
+			if (next_in(l, (Node **) &lfirst(lc)) || l->cut->obstacle)
+				return !l->cut->obstacle;
+		}
+	}
+	else if (IsA(*place, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) *place;
+
+		if (join->jointype == JOIN_INNER)
+		{
+			*place = (Node *) makeFromExpr(list_make2(join->larg, join->rarg), join->quals);
+			return next_in(l, place);
+		}
+		/* what an outer join pads is no place for values that are not NULL without rows */
+		if (join->jointype == JOIN_LEFT)
+			return lateral_item(l->query, join->rarg) ? next_right(l, join) : next_in(l, &join->larg);
+	}
+	return false;
+}
+
+/*
+ * Replace the LATERAL subqueries of a level, in place.  False with an obstacle noted.
+ */
+bool
+pgs_cut_laterals(PgsCut *cut, Query *query)
+{
+	Laterals	l = {.cut = cut, .query = query};
+	bool		any = false;
+	ListCell   *lc;
+
+	foreach(lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind != RTE_SUBQUERY || !rte->lateral)
+			continue;
+		if (rte->subquery->cteList && !pgs_cut_inline_ctes(rte->subquery))
+			return pgs_cut_refuse(cut, "a recursive query") != NULL;
+		pgs_flatten_groups(rte->subquery);
+		rte->lateral = pgs_is_correlated(rte->subquery);
+		any |= rte->lateral;
+	}
+	if (!any)
+		return true;
+	pgs_forget_join_aliases(query);
+	while (next_in(&l, (Node **) &query->jointree))
+		;
+	if (cut->obstacle)
+		return false;
+	foreach(lc, query->rtable)
+		if (lfirst_node(RangeTblEntry, lc)->rtekind == RTE_SUBQUERY && lfirst_node(RangeTblEntry, lc)->lateral)
+			return refuse(&l, "a LATERAL subquery beneath an outer join");
+	pgs_hoist_joins(query, false);
+	return true;
+}

@@ -1,0 +1,60 @@
+-- window functions, DISTINCT ON, LIMIT and grouping sets: what a change touches is computed again, and nothing else
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE SCHEMA wn;
+SET jit = off;		-- the oracle computes queries over tables without statistics
+SET search_path = wn, public;
+SET dbt_pgstream.full_refresh_factor = 1e9;		-- deltas, though tables this small are as well computed whole
+CREATE TABLE a (id int PRIMARY KEY, g int, h text, v numeric);
+CREATE TABLE b (id int PRIMARY KEY, g int, w int);
+INSERT INTO a SELECT i, nullif(i % 5, 4), 'h' || i % 3, i * 1.5 FROM generate_series(1, 40) i;
+INSERT INTO b SELECT i, nullif(i % 6, 5), i FROM generate_series(1, 20) i;
+CREATE TABLE queries (i serial, name text, q text);
+INSERT INTO queries (name, q) VALUES
+ ('rn', 'SELECT id, g, v, row_number() OVER (PARTITION BY g ORDER BY id) AS n FROM a'),
+ ('lagrun', 'SELECT id, lag(v) OVER w AS l, sum(v) OVER (w ROWS 2 PRECEDING) AS s, g FROM a WINDOW w AS (PARTITION BY g ORDER BY id)'),
+ ('two', 'SELECT id, rank() OVER (PARTITION BY g, h ORDER BY v, id) AS r, count(*) OVER (PARTITION BY g) AS n FROM a'),
+ ('whole', 'SELECT id, row_number() OVER (ORDER BY id) AS n FROM a'),
+ ('bynum', 'SELECT id, count(*) OVER (PARTITION BY v) AS n, v FROM a'),
+ ('joined', 'SELECT a.id, b.id AS bid, dense_rank() OVER (PARTITION BY a.g ORDER BY b.w, a.id) AS r FROM a JOIN b ON b.g = a.g'),
+ ('left_joined', 'SELECT a.id, b.id AS bid, count(b.id) OVER (PARTITION BY a.g) AS r FROM a LEFT JOIN b ON b.g = a.g AND b.w > 5'),
+ ('aggwin', 'SELECT g, sum(v) AS s, rank() OVER (ORDER BY sum(v), g) AS r FROM a GROUP BY g'),
+ ('filtered', 'SELECT id, n FROM (SELECT id, row_number() OVER (PARTITION BY g ORDER BY v DESC, id) AS n FROM a) x WHERE n <= 2'),
+ ('don', 'SELECT DISTINCT ON (g) g, id, v FROM a ORDER BY g, v DESC, id'),
+ ('don2', 'SELECT DISTINCT ON (v) v, id FROM a ORDER BY v, id'),
+ ('donexpr', 'SELECT DISTINCT ON (g % 2, h) id, v FROM a ORDER BY g % 2, h, id DESC'),
+ ('top', 'SELECT id, v FROM a ORDER BY v DESC, id LIMIT 5'),
+ ('topoff', 'SELECT id FROM a ORDER BY v DESC, id OFFSET 2 LIMIT 5'),
+ ('ties', 'SELECT id, h FROM a ORDER BY h DESC FETCH FIRST 3 ROWS WITH TIES'),
+ ('topagg', 'SELECT g, count(*) AS n FROM a GROUP BY g ORDER BY count(*) DESC, g LIMIT 2'),
+ ('topdist', 'SELECT DISTINCT g FROM a ORDER BY g DESC LIMIT 3'),
+ ('topunion', 'SELECT id FROM a UNION SELECT id + 15 FROM b ORDER BY id DESC LIMIT 4'),
+ ('distwin', 'SELECT DISTINCT g, max(v) OVER (PARTITION BY g) AS m FROM a'),
+ ('joinwin', 'SELECT b.id, x.n FROM b JOIN (SELECT id, row_number() OVER (PARTITION BY g ORDER BY id) AS n FROM a) x ON x.id = b.id'),
+ ('gs', 'SELECT g, h, count(*) AS n, sum(v) AS s, grouping(g, h) AS gr FROM a GROUP BY GROUPING SETS ((g, h), (g), ())'),
+ ('cube', 'SELECT g % 2 AS p, h, sum(id) AS s FROM a GROUP BY CUBE (g % 2, h) HAVING count(*) > 3'),
+ ('rollup', 'SELECT coalesce(h, ''all'') AS h, count(*) AS n FROM a GROUP BY ROLLUP (h)'),
+ ('gswin', 'SELECT g, h, sum(id) AS s, rank() OVER (PARTITION BY grouping(g) ORDER BY sum(id), g, h) AS r FROM a GROUP BY ROLLUP (g, h)'),
+ ('gsdist', 'SELECT DISTINCT g FROM a GROUP BY ROLLUP (g, h)'),
+ ('aggsrf', 'SELECT g, generate_series(1, count(*)::int) AS i FROM a GROUP BY g'),
+ ('winsrf', 'SELECT id, row_number() OVER (PARTITION BY g ORDER BY id) AS n, generate_series(1, id % 3) AS i FROM a'),
+ ('aggdistsrf', 'SELECT DISTINCT generate_series(1, count(*)::int) AS i FROM a GROUP BY g'),
+ ('twice', 'WITH t AS (SELECT g, sum(v) AS s FROM a GROUP BY g) SELECT x.g, y.s FROM t x JOIN t y ON x.g = y.g');
+SELECT dbt_pgstream.create_stream_table(name, q, '1d') FROM queries ORDER BY i;
+SELECT oracle.attach();
+SELECT name, c.block, c.rule, c.reason FROM queries, LATERAL dbt_pgstream.check_query(q) c WHERE block NOT IN ('query', 'result') ORDER BY i;
+SELECT dbt_pgstream.refresh_all();
+INSERT INTO a VALUES (100, 2, 'h1', 7), (101, NULL, 'h2', 7.0), (102, 3, NULL, NULL);
+SELECT oracle.follow('wn');
+DELETE FROM a WHERE id IN (3, 7, 8); SELECT oracle.follow('wn');
+UPDATE a SET v = 3.00 WHERE id = 2; UPDATE a SET g = 1 WHERE id = 12; SELECT oracle.follow('wn');
+UPDATE a SET h = 'h9' WHERE id % 4 = 0; UPDATE b SET g = g + 1; SELECT oracle.follow('wn');
+INSERT INTO b VALUES (50, 2, 3), (51, NULL, 5), (52, 7, 8); DELETE FROM b WHERE id < 4; UPDATE b SET w = w + 1 WHERE id > 10; SELECT oracle.follow('wn');
+DELETE FROM a WHERE g = 1; SELECT oracle.follow('wn');
+BEGIN; INSERT INTO a VALUES (200, 0, 'h0', 1), (201, 9, 'h0', 1000); SELECT oracle.follow('wn'); DELETE FROM a WHERE id = 200; UPDATE b SET g = NULL WHERE id = 9; COMMIT; SELECT oracle.follow('wn');
+UPDATE a SET v = v + 1, g = (g + 1) % 4; UPDATE b SET w = 30 - w; SELECT oracle.follow('wn');
+DELETE FROM b; SELECT oracle.follow('wn');
+INSERT INTO b SELECT i, nullif(i % 6, 5), i FROM generate_series(1, 20) i; DELETE FROM a; SELECT oracle.follow('wn');
+INSERT INTO a SELECT i, nullif(i % 5, 4), 'h' || i % 3, i * 1.5 FROM generate_series(1, 40) i; SELECT oracle.follow('wn');
+SELECT count(*) > 0 AS deltas, count(*) FILTER (WHERE property LIKE 'plan of%') > 0 AS plans FROM dbt_pgstream.pgs_stream_tables s, LATERAL dbt_pgstream.explain_st(pgs_name) WHERE pgs_schema = 'wn';
+DROP SCHEMA wn CASCADE;
