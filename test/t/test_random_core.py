@@ -1,7 +1,8 @@
 """Random queries of the class that follows deltas, over typed columns, with concurrent writers and transactions left open across refreshes.
 
-Joins, aggregates of every rule, DISTINCT, UNION, WITH, nesting, partitioned and keyless sources, stream tables on stream tables.  After
-each refresh the stream table must be right, and the refresh must not have recomputed what has a delta.
+Joins of every kind, aggregates of every rule, grouping sets, DISTINCT [ON], windows, LIMIT, set operations, WITH, subqueries in FROM, LATERAL and
+in expressions, partitioned and keyless sources, stream tables on stream tables.  What is generated has one right result: orders are total, or what
+they leave open doesn't show.  After each refresh the stream table must be right, and the refresh must not have recomputed what has a delta.
 
 Seeded and replayable: PGS_SEED=n for one seed, PGS_RANDOM_SEEDS=n for how many (0: without end).  A failure prints seed, queries and
 the statements since the last refresh that was right.
@@ -45,8 +46,50 @@ class Generator:
         found = [f"{alias}.{c}" for alias, columns in scope for c, k in columns.items() if k in kinds]
         return self.rnd.choice(found) if found else None
 
-    def condition(self, scope):
+    def inner(self, scope):
+        """FROM and WHERE of a subquery, most often one that refers to the outside, and what it selects from."""
+        sql, alias, columns = self.item(0)
+        inside = [(alias, columns)]
+        where = []
+        if self.chance(0.85):
+            mine, theirs = self.column(inside, INT), self.column(scope, INT)
+            if mine and theirs:
+                where.append(f"{mine} {self.pick('=', '=', '=', '=', '<', '<>', 'IS NOT DISTINCT FROM')} {theirs}")
+        if self.chance(0.4):
+            where.append(self.condition(inside, False))
+        if self.chance(0.1):
+            where.append(self.condition(inside + scope, False))
+        return f"{sql}" + (" WHERE " + " AND ".join(where) if where else ""), inside
+
+    def subquery_condition(self, scope):
+        source, inside = self.inner(scope)
+        kind = self.rnd.random()
+        x, y = self.column(scope, INT), self.column(inside, INT)
+        if kind < 0.4 or not x or not y:
+            return f"{self.pick('', 'NOT ')}EXISTS (SELECT 1 FROM {source})"
+        if kind < 0.8:
+            return f"{x} {self.pick('', 'NOT ')}IN (SELECT {y} FROM {source})"
+        if kind < 0.9:
+            return f"{x} {self.pick('<', '>=', '=', '<>')} {self.pick('ANY', 'ALL')} (SELECT {y} FROM {source})"
+        return f"{x} {self.pick('<', '>=', '=')} (SELECT {self.pick('min', 'max', 'count')}({y}) FROM {source})"
+
+    def scalar(self, scope):
+        """(sql, kind): a subquery with one value"""
+        source, inside = self.inner(scope)
+        i, t = self.column(inside, INT), self.column(inside, TXT)
+        options = [("SELECT count(*)::int FROM {}", INT)]
+        if i:
+            options += [(f"SELECT sum({i})::int FROM {{}}", INT), (f"SELECT max({i}) FROM {{}}", INT), (f"SELECT count({i})::int + 1 FROM {{}}", INT),
+                        (f"SELECT {i} FROM {{}} ORDER BY {i} DESC LIMIT 1", INT), (f"SELECT avg({i}) FROM {{}}", NUM)]
+        if t:
+            options += [(f"SELECT min({t}) FROM {{}}", TXT), (f"SELECT array_to_string(ARRAY(SELECT {t} FROM {{}} ORDER BY {t}), ',')", TXT)]
+        sql, kind = self.rnd.choice(options)
+        return f"({sql.format(source)})", kind
+
+    def condition(self, scope, subqueries=True):
         c = self.column(scope, INT)
+        if subqueries and self.chance(0.12):
+            return self.subquery_condition(scope)
         kind = self.rnd.random()
         if c is None or kind < 0.1:
             t = self.column(scope, TXT)
@@ -56,7 +99,7 @@ class Generator:
         if kind < 0.6:
             return f"{c} IS {self.pick('', 'NOT ')}NULL"
         if kind < 0.7:
-            return f"({self.condition(scope)} OR {self.condition(scope)})"
+            return f"({self.condition(scope, subqueries)} OR {self.condition(scope, subqueries)})"
         return f"{c} {self.pick('=', '<', '<>')} {self.column(scope, INT)}"
 
     def source(self, depth):
@@ -70,13 +113,24 @@ class Generator:
                 continue
             on = f"{left_c} {self.pick('=', '=', '=', '=', '=', '<')} {right_c}"
             scope.append((ralias, rcolumns))
+            if self.chance(0.1):
+                sql += f" FULL JOIN {right} ON {left_c} = {right_c}"
+                continue
             if self.chance(0.2):
-                on += f" AND {self.condition(scope)}"
+                on += f" AND {self.condition(scope, False)}"
             if self.chance(0.15):
                 sql += f", {right}"
                 where.append(on)
             else:
                 sql += f" {self.pick('JOIN', 'JOIN', 'JOIN', 'LEFT JOIN', 'LEFT JOIN', 'RIGHT JOIN')} {right} ON {on}"
+        if self.chance(0.12):
+            source, inside = self.inner(scope)
+            c, alias = self.column(inside, INT), f"l{next(self.n)}"
+            if c:
+                what = self.pick(f"SELECT {c} AS e FROM {source}", f"SELECT count({c})::int AS e FROM {source}", f"SELECT max({c}) AS e FROM {source}",
+                                 f"SELECT {c} AS e FROM {source} ORDER BY {c} DESC NULLS LAST LIMIT {self.rnd.randint(1, 3)}", f"SELECT DISTINCT {c} AS e FROM {source}")
+                sql += f" {self.pick('CROSS JOIN LATERAL ({}) {}', 'LEFT JOIN LATERAL ({}) {} ON true')}".format(what, alias)
+                scope.append((alias, {"e": INT}))
         where += [self.condition(scope) for _ in range(self.pick(0, 0, 0, 1))]
         if self.chance(0.1):
             c = self.column(scope, INT)
@@ -95,11 +149,11 @@ class Generator:
                         (f"sum({i}::bigint)", NUM), (f"avg({i}::bigint)", NUM), (f"count(DISTINCT {i})::int", INT), (f"sum(({i} % 100)::smallint)::int", INT),
                         (f"string_agg({i}::text, ',' ORDER BY {i})", TXT), (f"bool_or({i} > 3)::int", INT)]
         if n:
-            options += [(f"sum({n})", NUM), (f"avg({n})", NUM), (f"max({n})", NUM)] * 2
+            options += [(f"sum({n})", NUM), (f"avg({n})", NUM), (f"max(round({n}, 2))", NUM)] * 2
         if t:
             options += [(f"min({t})", TXT), (f"max({t})", TXT)]
         if f:
-            options += [(f"max({f})", FLT)]
+            options += [(f"max({f} + 0)", FLT)]
         sql, kind = self.rnd.choice(options)
         if self.chance(0.25) and "::" not in sql.split(")")[-1]:
             sql += f" FILTER (WHERE {self.condition(scope)})"
@@ -112,13 +166,26 @@ class Generator:
             shared = [c for c in columns if other.get(c) == columns[c]]
             if shared:
                 names = ", ".join(shared)
-                return f"SELECT {names} FROM ({left}) l {self.pick('UNION ALL', 'UNION ALL', 'UNION')} SELECT {names} FROM ({right}) r", {c: columns[c] for c in shared}
+                plain = all(columns[c] in (INT, TXT) for c in shared)
+                op = self.pick('UNION ALL', 'UNION ALL', 'UNION', *(['INTERSECT', 'INTERSECT ALL', 'EXCEPT', 'EXCEPT ALL'] if plain else []))
+                return f"SELECT {names} FROM ({left}) l {op} SELECT {names} FROM ({right}) r", {c: columns[c] for c in shared}
         if depth > 0 and kind < 0.17:
             name = f"w{next(self.n)}"
             inner, columns = self.query(depth - 1)
             c = next((c for c, k in columns.items() if k == INT), None)
             if c:
                 return f"WITH {name} AS ({inner}) SELECT p.{c} AS k1, count(*)::int AS k2 FROM {name} p JOIN {name} q ON p.{c} = q.{c} GROUP BY p.{c}", {"k1": INT, "k2": INT}
+        if depth > 0 and kind < 0.24:
+            sql, columns = self.query(depth - 1)
+            names = [c for c, k in columns.items() if k in (INT, TXT)]
+            if names:
+                kept = {c: columns[c] for c in names}
+                names = ", ".join(names)
+                # rows that the order doesn't tell apart are the same
+                if self.chance(0.5):
+                    return f"SELECT {names} FROM ({sql}) o ORDER BY {names} {self.pick('', 'OFFSET 1 ')}LIMIT {self.rnd.randint(1, 9)}", kept
+                first = names.split(", ")[0]
+                return f"SELECT DISTINCT ON ({first}) {names} FROM ({sql}) o ORDER BY {names}", kept
         source, scope = self.source(depth)
         keys = []
         for _ in range(self.pick(1, 1, 2)):
@@ -132,13 +199,24 @@ class Generator:
             out = [(c, kinds[c]) for c in grouped] + aggregates
             having = self.pick("", "", "", " HAVING count(*) > 1", " HAVING count(*) % 2 = 0")
             sql = f"SELECT {self.pick('', '', '', 'DISTINCT ') if all(k in (INT, TXT) for _, k in out) else ''}" + ", ".join(f"{e} AS k{i + 1}" for i, (e, _) in enumerate(out))
-            sql += f" FROM {source}" + (f" GROUP BY {', '.join(grouped)}" if grouped else "") + having
+            groups = ", ".join(grouped)
+            if grouped and self.chance(0.12):
+                groups = self.pick(f"ROLLUP ({groups})", f"CUBE ({groups})", f"GROUPING SETS (({groups}), ())")
+            sql += f" FROM {source}" + (f" GROUP BY {groups}" if grouped else "") + having
             return sql, {f"k{i + 1}": k for i, (_, k) in enumerate(out)}
         chosen = [(c, kinds[c]) for c in keys]
         for _ in range(self.pick(0, 1, 2)):
             c = self.column(scope, INT, NUM, TXT, FLT)
             if c:
                 chosen.append((f"{c} + 1", INT) if kinds[c] == INT and self.chance(0.2) else (c, kinds[c]))
+        if self.chance(0.12):
+            chosen.append(self.scalar(scope))
+        if self.chance(0.15):
+            i, p, o = (self.column(scope, INT) for _ in range(3))
+            if i:
+                # peers are treated alike
+                over = f"OVER ({self.pick(f'PARTITION BY {p} ', f'PARTITION BY {p} ', f'PARTITION BY {p}, {i} ', '')}{self.pick('', f'ORDER BY {o}', f'ORDER BY {o} DESC')})"
+                chosen.append((f"{self.pick('rank()', 'dense_rank()', 'count(*)', f'sum({i})', f'max({i})')} {over}", NUM))
         if not chosen:
             chosen = [("1", INT)]
         distinct = "DISTINCT " if self.chance(0.2) and all(k in (INT, TXT) for _, k in chosen) else ""
