@@ -24,6 +24,7 @@ OBJS = \
 	src/capture/empty.o \
 	src/query/parse.o \
 	src/query/expand.o \
+	src/query/stable.o \
 	src/query/check.o \
 	src/query/key.o \
 	src/query/restrict.o \
@@ -44,8 +45,10 @@ OBJS = \
 	src/delta/intersect.o \
 	src/delta/full.o \
 	src/delta/leaf.o \
+	src/delta/clock.o \
 	src/delta/join.o \
 	src/delta/outer.o \
+	src/delta/padding.o \
 	src/delta/describe.o \
 	src/refresh/identity.o \
 	src/refresh/image.o \

@@ -38,7 +38,8 @@ CREATE TABLE dbt_pgstream_internal.stream (
     data_only       boolean NOT NULL,
     frontier        pg_snapshot,
     frontier_cid    bigint NOT NULL,
-    frontier_home   text
+    frontier_home   text,
+    frontier_time   timestamptz
 );
 COMMENT ON TABLE dbt_pgstream_internal.stream IS 'One row for each stream table of the builtin engine; see src/catalog/pgs_catalog.h.';
 

@@ -92,14 +92,19 @@ pgs_init_range_table(EState *estate, RangeTblEntry *rte, Bitmapset *updated)
 #define pgs_flatten_groups(query) ((void) 0)
 #else
 #include "optimizer/optimizer.h"
+#include "rewrite/rewriteManip.h"
 static inline void
 pgs_flatten_groups(Query *query)
 {
+	Bitmapset  *group = bms_make_singleton(list_length(query->rtable));
+
 	if (!query->hasGroupRTE)
 		return;
 	query->targetList = (List *) flatten_group_exprs(NULL, query, (Node *) query->targetList);
 	query->havingQual = flatten_group_exprs(NULL, query, query->havingQual);
-	/* it comes last */
+	/* what grouping sets make NULL is no matter of the join tree; the entry comes last */
+	query->targetList = (List *) remove_nulling_relids((Node *) query->targetList, group, NULL);
+	query->havingQual = remove_nulling_relids(query->havingQual, group, NULL);
 	query->rtable = list_delete_last(query->rtable);
 	query->hasGroupRTE = false;
 }

@@ -89,7 +89,7 @@ source_rules(PgsDefinition *def)
 	foreach(lc, pgs_query_relations(def->query))
 	{
 		PgsReason  *r = palloc0(sizeof(PgsReason));
-		char	   *changes = def->data_only && pgs_capture_possible(lfirst_oid(lc)) ?
+		char	   *changes = pgs_delta_data_only(def) && pgs_capture_possible(lfirst_oid(lc)) ?
 		pgs_query_describe_changes(def->query, lfirst_oid(lc)) : NULL;
 
 		r->block = get_rel_name(lfirst_oid(lc));
@@ -121,10 +121,14 @@ query_rules(PgsDefinition *def)
 	whole->block = "query";
 	if (!def->key)
 		whole->hint = "No key is selected: a changed row is deleted and inserted, not updated in place.";
-	if (!def->data_only || !all_captured(def->query))
+	if (!pgs_delta_data_only(def) || !all_captured(def->query))
 	{
 		whole->rule = "full";
-		whole->reason = def->data_only ?
+		if (def->data_only && def->clock && inc->obstacle)
+			whole->reason = psprintf("the query depends on the clock, and there is no delta rule for %s: every refresh computes it and "
+									 "writes only the rows that differ", inc->obstacle);
+		else
+			whole->reason = def->data_only ?
 			"a source's changes cannot be captured: every refresh computes the query and writes only the rows that differ" :
 			"every refresh computes the query and writes only the rows that differ";
 		return lcons(whole, source_rules(def));

@@ -55,6 +55,8 @@ typedef struct PgsDelta
 	TupleDesc	desc;
 	Tuplestorestate *store;
 	double		rows;
+	bool		is_clock;		/* no relation, but the time of the query, which was "since" */
+	TimestampTz since;
 } PgsDelta;
 typedef enum PgsChanges
 {

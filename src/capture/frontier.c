@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "capture/capture.h"
 #include "catalog/pg_type.h"
@@ -61,6 +62,7 @@ pgs_capture_set_frontier(PgsStream *stream, Datum snapshot, int64 cid)
 	stream->frontier = snapshot;
 	stream->frontier_cid = cid;
 	stream->frontier_home = snapshot ? pgs_capture_home() : NULL;
+	stream->frontier_time = GetCurrentTransactionStartTimestamp();
 }
 
 static Frontier

@@ -51,6 +51,7 @@ typedef struct PgsStream
 	Datum		frontier;			/* pg_snapshot of the last refresh, if its sources were captured; 0: none */
 	int64		frontier_cid;		/* and its command id, within refresh_xid */
 	char	   *frontier_home;		/* where it was taken; see capture/frontier.c */
+	TimestampTz frontier_time;		/* what now() was */
 } PgsStream;
 
 /* relids.c */

@@ -33,7 +33,7 @@ enum
 	Anum_populated, Anum_last_refresh_at, Anum_refresh_xid, Anum_errors, Anum_last_error, Anum_retry_at,
 	Anum_settings, Anum_key, Anum_total_refreshes, Anum_rows_inserted, Anum_rows_updated, Anum_rows_deleted,
 	Anum_total_ms, Anum_last_action, Anum_created_at, Anum_data_only, Anum_frontier, Anum_frontier_cid,
-	Anum_frontier_home, Natts_stream = Anum_frontier_home
+	Anum_frontier_home, Anum_frontier_time, Natts_stream = Anum_frontier_time
 };
 
 static const char *const mode_names[] = {"DIFFERENTIAL", "FULL", "AUTO", "IMMEDIATE"};
@@ -135,6 +135,7 @@ stream_from_tuple(HeapTuple tuple, TupleDesc desc)
 	s->frontier = NUL(frontier) ? (Datum) 0 : PointerGetDatum(PG_DETOAST_DATUM_COPY(VAL(frontier)));
 	s->frontier_cid = DatumGetInt64(VAL(frontier_cid));
 	s->frontier_home = text_or_null(VAL(frontier_home), NUL(frontier_home));
+	s->frontier_time = NUL(frontier_time) ? 0 : DatumGetTimestampTz(VAL(frontier_time));
 	return s;
 }
 
@@ -189,6 +190,8 @@ stream_to_tuple(const PgsStream *s, TupleDesc desc)
 	NUL(frontier) = s->frontier == (Datum) 0;
 	VAL(frontier_cid) = Int64GetDatum(s->frontier_cid);
 	SET_TEXT(frontier_home, s->frontier_home);
+	VAL(frontier_time) = TimestampTzGetDatum(s->frontier_time);
+	NUL(frontier_time) = s->frontier == (Datum) 0;
 	return heap_form_tuple(desc, v, null);
 }
 

@@ -309,6 +309,9 @@ pgs_cut_query(PgsCut *cut, Query *query)
 		return NULL;
 	if (!pgs_cut_split_outer(query))
 		return pgs_cut_refuse(cut, "an outer join with a function in FROM that refers to what is outside of it");
+	pgs_flatten_from(query);
+	if (pgs_cut_misuses_clock(query))
+		return pgs_cut_refuse(cut, "now(), or another reading of the clock, other than compared with columns in WHERE");
 	foreach(lc, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
@@ -324,7 +327,10 @@ pgs_cut_query(PgsCut *cut, Query *query)
 		}
 	}
 	if (query->hasAggs || query->groupClause || query->havingQual)
+	{
+		query->sortClause = NIL;
 		return pgs_cut_aggregate(cut, query);
+	}
 	if (query->hasWindowFuncs || query->hasDistinctOn || query->limitCount || query->limitOffset)
 		return pgs_cut_partition(cut, query);
 	/* an order means nothing to a set of rows */
@@ -383,7 +389,10 @@ pgs_delta_analyze(Query *query, int64 stream_id)
 	PgsCut		cut = {.stream_id = stream_id};
 	PgsIncrement *result = palloc0(sizeof(PgsIncrement));
 
-	result->output = pgs_cut_query(&cut, copyObject(query));
+	query = copyObject(query);
+	pgs_query_prune(query);
+	result->clock = pgs_delta_reads_clock(query);
+	result->output = pgs_cut_query(&cut, query);
 	result->blocks = cut.blocks;
 	result->obstacle = cut.obstacle;
 	if (result->output)

@@ -92,23 +92,6 @@ query_references(Query *query)
 	return result;
 }
 
-/* The one item of the level around it that a subquery refers to; 0: several, or none. */
-int
-pgs_single_reference(Query *sub)
-{
-	References	references = query_references(sub);
-	int			result = 0;
-	ListCell   *lc;
-
-	foreach(lc, references.vars)
-	{
-		if (result != 0 && lfirst_node(Var, lc)->varno != result)
-			return 0;
-		result = lfirst_node(Var, lc)->varno;
-	}
-	return result;
-}
-
 /* Whether a subquery refers to the level around it. */
 bool
 pgs_is_correlated(Query *sub)
@@ -441,6 +424,24 @@ pgs_is_never_null(Query *query, Node *expr)
 	return false;
 }
 
+/*
+ * A part of a level's FROM, with conditions of its WHERE: where the values come from that a subquery beside it refers to.  "nodes" are
+ * of the join tree.
+ */
+Query *
+pgs_domain(Query *query, List *nodes, List *quals)
+{
+	Query	   *result = copyObject(query);
+	Bitmapset  *items = NULL;
+	Bitmapset  *joins = NULL;
+
+	pgs_bare_level(result);
+	result->jointree = makeFromExpr(copyObject(nodes), quals ? (Node *) make_ands_explicit(copyObject(quals)) : NULL);
+	pgs_gather_items((Node *) result->jointree, &items, &joins);
+	pgs_keep_items(result, bms_union(items, joins));
+	return result;
+}
+
 /* Join the distinct values that a subquery refers to, from "domain", a FROM and WHERE of the level around it. */
 static bool
 join_values(Query *sub, Query *domain, List **matches)
@@ -448,19 +449,22 @@ join_values(Query *sub, Query *domain, List **matches)
 	References	references = query_references(sub);
 	ValuesContext context = {.vars = references.vars, .rtindex = list_length(sub->rtable) + 1};
 	Query	   *values;
+	Bitmapset  *items = NULL;
+	Bitmapset  *joins = NULL;
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	ListCell   *lc;
 
-	if (!domain || outer_condition((Node *) sub->jointree))
+	if (outer_condition((Node *) sub->jointree))
 		return false;
 	values = copyObject(domain);
+	pgs_gather_items((Node *) values->jointree, &items, &joins);
 	foreach(lc, references.vars)
 	{
 		int			n = foreach_current_index(lc) + 1;
 		TargetEntry *tle = pgs_target(copyObject(lfirst(lc)), n, psprintf("value%d", n));
 		PgsMatch   *match = palloc0(sizeof(PgsMatch));
 
-		if (((Var *) lfirst(lc))->varattno <= 0 ||
+		if (((Var *) lfirst(lc))->varattno <= 0 || !bms_is_member(((Var *) lfirst(lc))->varno, items) ||
 			!OidIsValid(lookup_type_cache(exprType(lfirst(lc)), TYPECACHE_EQ_OPR)->eq_opr))
 			return false;
 		tle->ressortgroupref = n;
@@ -512,7 +516,7 @@ prepare(Query *sub)
 
 /*
  * Make a subquery independent of the level around it.  Returns it with key columns behind its own, and in "matches" (of PgsMatch) what
- * they are equal to outside; NULL where that can't be done.  "domain" is where the values outside come from; NULL: not known.
+ * they are equal to outside; NULL where that can't be done.  "domain" is where the values outside come from.
  *
  * A subquery that is one row because it aggregates without GROUP BY is no row then where there is nothing to aggregate;
  * "empty_known": the caller knows what it would be.

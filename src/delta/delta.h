@@ -69,6 +69,7 @@ typedef struct PgsIncrement
 {
 	List	   *blocks;			/* of PgsBlock */
 	Query	   *output;			/* linear: the rows of the result, from sources and states */
+	bool		clock;			/* the result changes with the time of the query, too */
 	const char *obstacle;		/* why it can't be done, else NULL */
 } PgsIncrement;
 
@@ -95,8 +96,14 @@ extern Query *pgs_delta_recompute(const PgsBlock *block, TupleDesc keys, const c
 extern Query *pgs_delta_touched(const PgsBlock *block, Query *delta);
 extern Query *pgs_delta_partitions(const PgsBlock *block, List *keys);
 
+/* clock.c */
+extern bool pgs_delta_reads_clock(Query *query);
+extern PgsDelta *pgs_delta_of_clock(TimestampTz since);
+extern Query *pgs_delta_at_time(Query *query, TimestampTz time);
+extern bool pgs_delta_data_only(const PgsDefinition *def);
+
 /* embed.c */
-extern Query *pgs_delta_parse(const char *sql, Query *input);
+extern Query *pgs_delta_parse(const char *sql, Query *d, Query *r);
 extern RangeTblEntry *pgs_delta_tuplestore(const char *name, TupleDesc desc, double rows);
 
 #endif							/* PGS_DELTA_H */

@@ -46,8 +46,8 @@ typedef struct PgsMatch
 	bool		null_safe;		/* NULL is equal to NULL */
 } PgsMatch;
 extern bool pgs_is_correlated(Query *sub);
-extern int	pgs_single_reference(Query *sub);
 extern bool pgs_is_never_null(Query *query, Node *expr);
+extern Query *pgs_domain(Query *query, List *nodes, List *quals);
 extern Query *pgs_decorrelate(Query *sub, Query *domain, bool empty_known, List **matches);
 extern Expr *pgs_match_condition(const PgsMatch *match, int rtindex);
 
@@ -63,13 +63,20 @@ extern bool pgs_has_sublink_after_aggregates(Query *query);
 
 /* outer.c */
 extern bool pgs_pack_node(Query *query, Node **place);
+extern void pgs_gather_items(Node *node, Bitmapset **items, Bitmapset **joins);
 extern void pgs_keep_items(Query *query, const Bitmapset *items);
 extern JoinExpr *pgs_make_left_join(Query *query);
 extern void pgs_forget_join_aliases(Query *query);
+extern void pgs_flatten_from(Query *query);
 extern void pgs_hoist_joins(Query *query, bool around_outer);
 extern bool pgs_cut_split_outer(Query *query);
 extern bool pgs_is_outer_level(Query *query);
 extern List *pgs_delta_outer(Query *query, List *deltas);
+extern Node *pgs_without_nulling(Node *node);
+extern Expr *pgs_old_left(Query *result, Query *query, int left, bool gone, List *deltas);
+
+/* padding.c */
+extern Query *pgs_delta_padding(Query *query, int left, int right, bool gone, List *deltas);
 
 /* full.c, intersect.c */
 extern bool pgs_is_full_level(Query *query);
@@ -82,6 +89,12 @@ extern Query *pgs_item_delta(RangeTblEntry *rte, Query *query, List *deltas);
 extern Query *pgs_item_old(RangeTblEntry *rte, Query *query, List *deltas);
 extern Expr *pgs_replace_item(Query *query, int rtindex, Query *weighted);
 extern Expr *pgs_product(Expr *a, Expr *b);
+
+/* clock.c */
+extern bool pgs_cut_misuses_clock(Query *query);
+extern bool pgs_level_clock_changed(Query *query, List *deltas);
+extern List *pgs_level_clock_delta(Query *query, List *deltas);
+extern Query *pgs_level_at_last_time(Query *query, List *deltas);
 
 /* leaf.c */
 extern PgsDelta *pgs_leaf_find(List *deltas, Oid relid);

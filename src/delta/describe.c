@@ -89,6 +89,8 @@ pgs_delta_describe(const PgsIncrement *inc)
 											 pgs_delta_computes_again(block) ? "B" : "A",
 											 block_reason(block)));
 	}
+	if (inc->clock)
+		result = lappend(result, make_reason("clock", "A", "rows that now() lets in or out are looked up between the times of two refreshes"));
 	return lappend(result, make_reason("result", "A", "joins, filters and projections are applied to the changed rows"));
 }
 

@@ -42,7 +42,7 @@ pgs_cut_distinct(PgsCut *cut, Query *query)
 	query->targetList = kept;
 	block->input = query;
 	block->groups = pgs_delta_parse(psprintf("SELECT %s, pg_catalog.count(*) AS n FROM d GROUP BY %s", sql.data, sql.data),
-									query);
+									query, NULL);
 	pgs_cut_add_column(block, "n", INT8OID, -1, InvalidOid);
 	block->rows = list_length(block->columns);
 	block = pgs_cut_finish_block(cut, block);

@@ -184,8 +184,15 @@ output_desc(Query *query)
 	return desc;
 }
 
+/* What stands for the relations "d" and "r" of SQL of our own. */
+typedef struct
+{
+	Query	   *d;
+	Query	   *r;
+} Inputs;
+
 static bool
-replace_walker(Node *node, Query *input)
+replace_walker(Node *node, Inputs *inputs)
 {
 	if (node == NULL)
 		return false;
@@ -193,10 +200,10 @@ replace_walker(Node *node, Query *input)
 	{
 		RangeTblEntry *rte = (RangeTblEntry *) node;
 
-		if (rte->rtekind == RTE_NAMEDTUPLESTORE && strcmp(rte->enrname, "d") == 0)
+		if (rte->rtekind == RTE_NAMEDTUPLESTORE && (strcmp(rte->enrname, "d") == 0 || strcmp(rte->enrname, "r") == 0))
 		{
 			rte->rtekind = RTE_SUBQUERY;
-			rte->subquery = copyObject(input);
+			rte->subquery = copyObject(rte->enrname[0] == 'd' ? inputs->d : inputs->r);
 			rte->enrname = NULL;
 			rte->coltypes = rte->coltypmods = rte->colcollations = NIL;
 			if (!rte->alias)
@@ -207,27 +214,37 @@ replace_walker(Node *node, Query *input)
 	if (IsA(node, Query))
 	{
 		/* what is put in is not looked into */
-		return query_tree_walker((Query *) node, replace_walker, input, QTW_EXAMINE_RTES_BEFORE);
+		return query_tree_walker((Query *) node, replace_walker, inputs, QTW_EXAMINE_RTES_BEFORE);
 	}
-	return expression_tree_walker(node, replace_walker, input);
+	return expression_tree_walker(node, replace_walker, inputs);
 }
 
-/*
- * Parse SQL of our own that reads from a relation "d", and put a query in its place.
- */
-Query *
-pgs_delta_parse(const char *sql, Query *input)
+static void
+register_input(QueryEnvironment *env, const char *name, Query *input)
 {
 	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
-	QueryEnvironment *env = create_queryEnv();
-	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
-	Query	   *query;
 
-	enr->md.name = "d";
+	enr->md.name = pstrdup(name);
 	enr->md.tupdesc = output_desc(input);
 	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
 	register_ENR(env, enr);
+}
+
+/*
+ * Parse SQL of our own that reads from relations "d" and "r" (NULL: there is none), and put queries in their place.
+ */
+Query *
+pgs_delta_parse(const char *sql, Query *d, Query *r)
+{
+	QueryEnvironment *env = create_queryEnv();
+	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
+	Inputs		inputs = {.d = d, .r = r};
+	Query	   *query;
+
+	register_input(env, "d", d);
+	if (r)
+		register_input(env, "r", r);
 	query = parse_analyze_fixedparams(raw, sql, NULL, 0, env);
-	(void) replace_walker((Node *) query, input);
+	(void) replace_walker((Node *) query, &inputs);
 	return query;
 }

@@ -57,5 +57,5 @@ pgs_intersect_as_counts(SetOperation op, bool all, Query *left, Query *right)
 		sql = psprintf("SELECT %s FROM d GROUP BY %s HAVING " COUNT_OF("1") " OPERATOR(pg_catalog.>) 0 AND "
 					   COUNT_OF("2") " OPERATOR(pg_catalog.%s) 0",
 					   columns.data, columns.data, op == SETOP_EXCEPT ? "=" : ">");
-	return pgs_delta_parse(sql, both);
+	return pgs_delta_parse(sql, both, NULL);
 }

@@ -6,7 +6,9 @@
  *     d(R1 x ... x Rn)  =  sum over changed i of   new(R1) x ... x new(Ri-1)  x  dRi  x  old(Ri+1) x ... x old(Rn)
  *
  * with weights multiplied.  Only changed items give a branch, and only later changed ones need their old state, so the usual
- * change of one table is one branch without any.  An item may be a subquery: its delta and its old state are made the same
+ * change of one table is one branch without any.  The old state, new(R) - dR, makes two terms of one: joins of relations as they are
+ * with deltas, which the planner knows how to look up.  So many terms would be too many where many items have changed; there the old
+ * state is a UNION ALL in the place of the item.  An item may be a subquery: its delta and its old state are made the same
  * way.  Functions and VALUES in FROM follow from the rows beside them, whatever state these are in.  (Blakeley, Larson and Tompa,
  * "Efficiently updating materialized views", 1986, with the lopsided form that needs no terms of higher order.)
  */
@@ -21,12 +23,17 @@
 #include "parser/parsetree.h"
 #include "utils/fmgroids.h"
 
-/* Whether a linear query reads a relation that has changed. */
+/* of the later changed items, so many are split into new and delta: each doubles the number of terms */
+#define MAX_SPLIT 2
+
+/* Whether a linear query reads a relation, or the clock, that has changed. */
 static bool
 reads_changed(Query *query, List *deltas)
 {
 	ListCell   *lc;
 
+	if (pgs_level_clock_changed(query, deltas))
+		return true;
 	foreach(lc, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
@@ -88,8 +95,11 @@ pgs_item_old(RangeTblEntry *rte, Query *query, List *deltas)
 	if (rte->rtekind == RTE_RELATION)
 	{
 		PgsDelta   *delta = pgs_leaf_find(deltas, rte->relid);
+		Query	   *gone = pgs_leaf_delta(rte, delta, true);
 
-		return pgs_delta_union_all(list_make2(pgs_leaf_new(rte, query, delta), pgs_leaf_delta(rte, delta, true)));
+		/* the scan of a subquery can take join clauses in, as the other arm does; that of a tuplestore can't */
+		gone->limitOffset = (Node *) pgs_int8_const(0);
+		return pgs_delta_union_all(list_make2(pgs_leaf_new(rte, query, delta), gone));
 	}
 	return pgs_delta_union_all(list_make2(with_weight_one(rte->subquery),
 										  negated(pgs_delta_query(rte->subquery, deltas))));
@@ -116,22 +126,52 @@ pgs_product(Expr *a, Expr *b)
 	return (Expr *) makeFuncExpr(F_INT8MUL, INT8OID, list_make2(a, b), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
-/* The branch for the change of one item. */
+/*
+ * One term for the change of one item: each later changed item is its new state or, negated, its delta, as the bits of "mask" say; those
+ * beyond the bits are their old state in one.
+ */
 static Query *
-branch(Query *query, int changed, List *deltas)
+term(Query *query, int changed, const List *later, int nsplit, int mask, List *deltas)
 {
 	Query	   *result = copyObject(query);
-	Expr	   *weight = NULL;
+	RangeTblEntry *rte = rt_fetch(changed, query->rtable);
+	Expr	   *weight = pgs_replace_item(result, changed, pgs_item_delta(rte, query, deltas));
+	ListCell   *lc;
 
-	for (int i = changed; i <= list_length(query->rtable); i++)
+	foreach(lc, later)
 	{
-		RangeTblEntry *rte = rt_fetch(i, query->rtable);
+		int			i = foreach_current_index(lc);
 
-		if (pgs_item_changed(rte, deltas))
-			weight = pgs_product(weight, pgs_replace_item(result, i, i == changed ? pgs_item_delta(rte, query, deltas) :
-													  pgs_item_old(rte, query, deltas)));
+		rte = rt_fetch(lfirst_int(lc), query->rtable);
+		if (i >= nsplit)
+			weight = pgs_product(weight, pgs_replace_item(result, lfirst_int(lc), pgs_item_old(rte, query, deltas)));
+		else if (mask & (1 << i))
+			weight = pgs_negated(pgs_product(weight, pgs_replace_item(result, lfirst_int(lc),
+																	  pgs_item_delta(rte, query, deltas))));
 	}
 	pgs_add_weight(result, weight);
+	return result;
+}
+
+/* The terms for the change of one item: subqueries are split first, as nothing can be looked up in an old state of theirs. */
+static List *
+branch(Query *query, int changed, List *deltas)
+{
+	List	   *result = NIL;
+	List	   *later = NIL;
+	int			nsplit;
+
+	for (int i = changed + 1; i <= list_length(query->rtable); i++)
+		if (pgs_item_changed(rt_fetch(i, query->rtable), deltas))
+		{
+			if (rt_fetch(i, query->rtable)->rtekind == RTE_SUBQUERY)
+				later = lcons_int(i, later);
+			else
+				later = lappend_int(later, i);
+		}
+	nsplit = Min(list_length(later), MAX_SPLIT);
+	for (int mask = 0; mask < 1 << nsplit; mask++)
+		result = lappend(result, term(query, changed, later, nsplit, mask, deltas));
 	return result;
 }
 
@@ -154,6 +194,7 @@ Query *
 pgs_delta_query(Query *query, List *deltas)
 {
 	List	   *branches = NIL;
+	Query	   *then = pgs_level_at_last_time(query, deltas);
 
 	check_stack_depth();
 	if (pgs_is_outer_level(query))
@@ -168,8 +209,10 @@ pgs_delta_query(Query *query, List *deltas)
 			if (query->setOperations)
 				branches = lappend(branches, pgs_delta_query(rte->subquery, deltas));
 			else
-				branches = lappend(branches, branch(query, i, deltas));
+				branches = list_concat(branches, branch(then, i, deltas));
 		}
+	if (pgs_level_clock_changed(query, deltas))
+		branches = list_concat(branches, pgs_level_clock_delta(query, deltas));
 	if (!branches)
 		return NULL;
 	return renamed(pgs_delta_union_all(branches), query);

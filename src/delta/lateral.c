@@ -103,26 +103,6 @@ pull_up(Query *query, int rtindex, ListCell *place)
 	replace_columns(query, rtindex, exprs);
 }
 
-/* The items that a subquery refers to, if that is one: where its values come from. */
-static Query *
-domain_of(Query *query, Query *sub)
-{
-	Query	   *result = copyObject(query);
-	RangeTblRef *ref = makeNode(RangeTblRef);
-	RangeTblEntry *rte;
-
-	ref->rtindex = pgs_single_reference(sub);
-	if (ref->rtindex == 0)
-		return NULL;
-	rte = rt_fetch(ref->rtindex, query->rtable);
-	if (rte->rtekind != RTE_RELATION && (rte->rtekind != RTE_SUBQUERY || rte->lateral))
-		return NULL;
-	pgs_bare_level(result);
-	pgs_keep_items(result, bms_make_singleton(ref->rtindex));
-	result->jointree = makeFromExpr(list_make1(ref), NULL);
-	return result;
-}
-
 static Node *
 conditions(const List *matches, int rtindex)
 {
@@ -185,14 +165,14 @@ refuse(Laterals *l, const char *why)
 
 /* The one-row way; "join" is the LEFT JOIN that it stands in. */
 static bool
-join_aggregates(Laterals *l, int rtindex, Query *aggregates, List *aggrefs, JoinExpr *join)
+join_aggregates(Laterals *l, int rtindex, Query *aggregates, List *aggrefs, JoinExpr *join, Query *domain)
 {
 	Query	   *sub = rt_fetch(rtindex, l->query->rtable)->subquery;
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	List	   *matches;
 	List	   *exprs;
 
-	aggregates = pgs_decorrelate(aggregates, domain_of(l->query, aggregates), true, &matches);
+	aggregates = pgs_decorrelate(aggregates, domain, true, &matches);
 	if (!aggregates)
 		return refuse(l, "a LATERAL subquery that refers to its neighbours in a way that has no rule yet");
 	/* a new item, so that its columns are not taken for those of the old one */
@@ -210,12 +190,12 @@ join_aggregates(Laterals *l, int rtindex, Query *aggregates, List *aggrefs, Join
 }
 
 static bool
-make_independent(Laterals *l, int rtindex, Node **quals)
+make_independent(Laterals *l, int rtindex, Node **quals, Query *domain)
 {
 	Query	   *sub = rt_fetch(rtindex, l->query->rtable)->subquery;
 	List	   *matches;
 
-	sub = pgs_decorrelate(sub, domain_of(l->query, sub), false, &matches);
+	sub = pgs_decorrelate(sub, domain, false, &matches);
 	if (!sub)
 		return refuse(l, "a LATERAL subquery that refers to its neighbours in a way that has no rule yet");
 	set_subquery(l->query, rtindex, sub);
@@ -243,6 +223,22 @@ lateral_item(Query *query, Node *node)
 
 static bool next_in(Laterals *l, Node **place);
 
+/* The items before a LATERAL one, and the conditions of WHERE that are about them alone. */
+static Query *
+domain_before(Query *query, FromExpr *from, List *items)
+{
+	Bitmapset  *known = NULL;
+	Bitmapset  *joins = NULL;
+	List	   *quals = NIL;
+	ListCell   *lc;
+
+	pgs_gather_items((Node *) makeFromExpr(items, NULL), &known, &joins);
+	foreach(lc, make_ands_implicit((Expr *) from->quals))
+		if (!checkExprHasSubLink(lfirst(lc)) && bms_is_subset(pull_varnos(NULL, lfirst(lc)), bms_union(known, joins)))
+			quals = lappend(quals, lfirst(lc));
+	return pgs_domain(query, items, quals);
+}
+
 /* A LATERAL subquery among the items of FROM. */
 static bool
 next_beside(Laterals *l, FromExpr *from, ListCell *cell)
@@ -253,6 +249,7 @@ next_beside(Laterals *l, FromExpr *from, ListCell *cell)
 	List	   *items = list_truncate(list_copy(from->fromlist), before);
 	List	   *aggrefs;
 	Query	   *aggregates;
+	Query	   *domain;
 	JoinExpr   *join;
 
 	if (is_plain(sub))
@@ -260,15 +257,16 @@ next_beside(Laterals *l, FromExpr *from, ListCell *cell)
 		pull_up(l->query, rtindex, cell);
 		return true;
 	}
+	domain = domain_before(l->query, from, items);
 	aggregates = pgs_split_aggregates(sub, &aggrefs);
 	if (!aggregates)
-		return make_independent(l, rtindex, &from->quals);
+		return make_independent(l, rtindex, &from->quals, domain);
 	/* (what is before it) LEFT JOIN it; what is behind it, and WHERE, may refer to it */
 	join = pgs_make_left_join(l->query);
 	join->larg = before == 1 ? linitial(items) : (Node *) makeFromExpr(items, NULL);
 	join->rarg = lfirst(cell);
 	from->fromlist = lcons(join, list_copy_tail(from->fromlist, before + 1));
-	return join_aggregates(l, rtindex, aggregates, aggrefs, join);
+	return join_aggregates(l, rtindex, aggregates, aggrefs, join, domain);
 }
 
 /* One on the right side of a LEFT JOIN. */
@@ -278,10 +276,12 @@ next_right(Laterals *l, JoinExpr *join)
 	int			rtindex = lateral_item(l->query, join->rarg);
 	List	   *aggrefs;
 	Query	   *aggregates = NULL;
+	Query	   *domain = pgs_domain(l->query, list_make1(join->larg), NIL);
 
 	if (is_true(join->quals))
 		aggregates = pgs_split_aggregates(rt_fetch(rtindex, l->query->rtable)->subquery, &aggrefs);
-	return aggregates ? join_aggregates(l, rtindex, aggregates, aggrefs, join) : make_independent(l, rtindex, &join->quals);
+	return aggregates ? join_aggregates(l, rtindex, aggregates, aggrefs, join, domain) :
+		make_independent(l, rtindex, &join->quals, domain);
 }
 
 /* Replace one LATERAL subquery beneath a node of the join tree; false if there is none, or an obstacle was noted. */
@@ -312,7 +312,11 @@ next_in(Laterals *l, Node **place)
 		}
 		/* what an outer join pads is no place for values that are not NULL without rows */
 		if (join->jointype == JOIN_LEFT)
-			return lateral_item(l->query, join->rarg) ? next_right(l, join) : next_in(l, &join->larg);
+		{
+			if (next_in(l, &join->larg) || l->cut->obstacle)
+				return !l->cut->obstacle;
+			return lateral_item(l->query, join->rarg) && next_right(l, join);
+		}
 	}
 	return false;
 }

@@ -59,8 +59,8 @@ pgs_is_outer_level(Query *query)
 }
 
 /* Items and joins below a node of the join tree. */
-static void
-gather(Node *node, Bitmapset **items, Bitmapset **joins)
+void
+pgs_gather_items(Node *node, Bitmapset **items, Bitmapset **joins)
 {
 	ListCell   *lc;
 
@@ -69,12 +69,12 @@ gather(Node *node, Bitmapset **items, Bitmapset **joins)
 	else if (IsA(node, JoinExpr))
 	{
 		*joins = bms_add_member(*joins, ((JoinExpr *) node)->rtindex);
-		gather(((JoinExpr *) node)->larg, items, joins);
-		gather(((JoinExpr *) node)->rarg, items, joins);
+		pgs_gather_items(((JoinExpr *) node)->larg, items, joins);
+		pgs_gather_items(((JoinExpr *) node)->rarg, items, joins);
 	}
 	else
 		foreach(lc, ((FromExpr *) node)->fromlist)
-			gather(lfirst(lc), items, joins);
+			pgs_gather_items(lfirst(lc), items, joins);
 }
 
 typedef struct
@@ -152,7 +152,7 @@ pgs_pack_node(Query *query, Node **place)
 	Bitmapset  *joins = NULL;
 	RangeTblRef *ref = makeNode(RangeTblRef);
 
-	gather(*place, &pack.items, &pack.joins);
+	pgs_gather_items(*place, &pack.items, &pack.joins);
 	pgs_bare_level(sub);
 	sub->jointree = makeFromExpr(list_make1(copyObject(*place)), NULL);
 	sub->hasSubLinks = checkExprHasSubLink((Node *) sub->jointree);
@@ -162,7 +162,7 @@ pgs_pack_node(Query *query, Node **place)
 	pack.rtindex = ref->rtindex = list_length(query->rtable) + 1;
 	*place = (Node *) ref;
 	/* what was packed is no item any more */
-	gather((Node *) query->jointree, &items, &joins);
+	pgs_gather_items((Node *) query->jointree, &items, &joins);
 	items = bms_del_member(bms_union(items, joins), pack.rtindex);
 	pgs_keep_items(query, items);
 	(void) query_tree_mutator(query, pack_mutator, &pack, QTW_DONT_COPY_QUERY | QTW_IGNORE_RT_SUBQUERIES);
@@ -254,28 +254,43 @@ pgs_forget_join_aliases(Query *query)
 	}
 }
 
+/* Items of FROM that are lists of items become items themselves. */
+void
+pgs_flatten_from(Query *query)
+{
+	FromExpr   *from = query->jointree;
+
+	for (int i = 0; i < list_length(from->fromlist);)
+	{
+		FromExpr   *inner = list_nth(from->fromlist, i);
+
+		if (IsA(inner, FromExpr))
+		{
+			from->fromlist = list_concat(list_delete_nth_cell(from->fromlist, i), inner->fromlist);
+			from->quals = make_and_qual(from->quals, inner->quals);
+		}
+		else
+			i++;
+	}
+}
+
 /* An inner join, or only one around an outer one: its sides become items of FROM, and its condition one of WHERE. */
 void
 pgs_hoist_joins(Query *query, bool around_outer)
 {
 	FromExpr   *from = query->jointree;
 
+	pgs_flatten_from(query);
 	for (int i = 0; i < list_length(from->fromlist);)
 	{
 		JoinExpr   *join = list_nth(from->fromlist, i);
 
-		if (IsA(join, FromExpr))
-		{
-			FromExpr   *inner = (FromExpr *) join;
-
-			from->fromlist = list_concat(list_delete_nth_cell(from->fromlist, i), inner->fromlist);
-			from->quals = make_and_qual(from->quals, inner->quals);
-		}
-		else if (IsA(join, JoinExpr) && join->jointype == JOIN_INNER &&
+		if (IsA(join, JoinExpr) && join->jointype == JOIN_INNER &&
 				 (!around_outer || has_outer((Node *) join)))
 		{
 			from->fromlist = lappend(lappend(list_delete_nth_cell(from->fromlist, i), join->larg), join->rarg);
 			from->quals = make_and_qual(from->quals, join->quals);
+			pgs_flatten_from(query);
 		}
 		else
 			i++;
@@ -297,51 +312,6 @@ pgs_cut_split_outer(Query *query)
 
 /* ---- the delta ---- */
 
-typedef struct
-{
-	int			left;			/* becomes a Var of the query above */
-	int			right;			/* becomes item 1 */
-} SubContext;
-
-static Node *
-sub_mutator(Node *node, SubContext *context)
-{
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0)
-	{
-		Var		   *var = copyObject((Var *) node);
-
-		pgs_keep_nullingrels(var, NULL);
-		if (var->varno == context->left)
-			var->varlevelsup = 1;
-		else
-			var->varno = 1;
-		return (Node *) var;
-	}
-	return expression_tree_mutator(node, sub_mutator, context);
-}
-
-/* FROM right WHERE p, for a row of the left side one level above; no columns yet. */
-static Query *
-matches(RangeTblEntry *right, Node *quals, SubContext *context)
-{
-	Query	   *query = pgs_select_from(right);
-
-	query->jointree->quals = sub_mutator(copyObject(quals), context);
-	return query;
-}
-
-static Node *
-null_right_mutator(Node *node, SubContext *context)
-{
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && ((Var *) node)->varno == context->right)
-		return (Node *) makeNullConst(((Var *) node)->vartype, ((Var *) node)->vartypmod, ((Var *) node)->varcollid);
-	return expression_tree_mutator(node, null_right_mutator, context);
-}
-
 static Node *
 inner_mutator(Node *node, void *context)
 {
@@ -357,6 +327,13 @@ inner_mutator(Node *node, void *context)
 	return expression_tree_mutator(node, inner_mutator, context);
 }
 
+/* Columns of a join that is none any more, or an inner one: nothing makes them NULL. */
+Node *
+pgs_without_nulling(Node *node)
+{
+	return inner_mutator(node, NULL);
+}
+
 /* dL left join new(R) */
 static Query *
 left_changes(Query *query, int left, List *deltas)
@@ -367,20 +344,19 @@ left_changes(Query *query, int left, List *deltas)
 	return result;
 }
 
-/* The left item as it was, and its weight; NULL where it has not changed. */
-static Expr *
-old_left(Query *result, Query *query, int left, List *deltas)
+/*
+ * The left item as it was is as it is, less its delta: of the two terms, one with the item in its place and one, negated, with its
+ * delta.  Returns the weight of the item, NULL for 1.
+ */
+Expr *
+pgs_old_left(Query *result, Query *query, int left, bool gone, List *deltas)
 {
-	RangeTblEntry *rte = rt_fetch(left, query->rtable);
-
-	if (!pgs_item_changed(rte, deltas))
-		return NULL;
-	return pgs_replace_item(result, left, pgs_item_old(rte, query, deltas));
+	return gone ? pgs_negated(pgs_replace_item(result, left, pgs_item_delta(rt_fetch(left, query->rtable), query, deltas))) : NULL;
 }
 
 /* old(L) join dR */
 static Query *
-right_changes(Query *query, int left, int right, List *deltas)
+right_changes(Query *query, int left, int right, bool gone, List *deltas)
 {
 	Query	   *result = copyObject(query);
 	JoinExpr   *join = linitial_node(JoinExpr, result->jointree->fromlist);
@@ -389,98 +365,10 @@ right_changes(Query *query, int left, int right, List *deltas)
 	join->jointype = JOIN_INNER;
 	/* the planner looks for outer joins in the range table, too */
 	rt_fetch(join->rtindex, result->rtable)->jointype = JOIN_INNER;
-	result->targetList = (List *) inner_mutator((Node *) result->targetList, NULL);
-	weight = old_left(result, query, left, deltas);
+	result->targetList = (List *) pgs_without_nulling((Node *) result->targetList);
+	weight = pgs_old_left(result, query, left, gone, deltas);
 	pgs_add_weight(result, pgs_product(weight, pgs_replace_item(result, right,
 															pgs_item_delta(rt_fetch(right, query->rtable), query, deltas))));
-	return result;
-}
-
-/* [condition] as a number */
-static Expr *
-as_number(Expr *condition)
-{
-	Expr	   *number = (Expr *) makeFuncExpr(F_INT4_BOOL, INT4OID, list_make1(condition), InvalidOid, InvalidOid,
-											   COERCE_EXPLICIT_CALL);
-
-	return (Expr *) makeFuncExpr(F_INT8_INT4, INT8OID, list_make1(number), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
-}
-
-/* COALESCE(sum(weight), 0)::int8 */
-static Expr *
-sum_of_weights(Query *delta)
-{
-	CoalesceExpr *result = makeNode(CoalesceExpr);
-	Var		   *weight = makeVar(1, list_length(delta->targetList), INT8OID, -1, InvalidOid, 0);
-
-	result->coalescetype = NUMERICOID;
-	result->args = list_make2(pgs_make_aggref(F_SUM_INT8, list_make1(weight), NULL),
-							  makeConst(NUMERICOID, -1, InvalidOid, -1,
-										DirectFunctionCall1(int8_numeric, Int64GetDatum(0)), false, false));
-	result->location = -1;
-	return (Expr *) makeFuncExpr(F_INT8_NUMERIC, INT8OID, list_make1(result), InvalidOid, InvalidOid,
-								 COERCE_EXPLICIT_CALL);
-}
-
-/* A subquery of one number beside the items of a query. */
-static Expr *
-add_number(Query *query, Query *sub, Expr *number, const char *name)
-{
-	RangeTblRef *ref = makeNode(RangeTblRef);
-	RangeTblEntry *rte;
-
-	sub->targetList = list_make1(pgs_target(number, 1, name));
-	sub->hasAggs = true;
-	rte = pgs_subquery_item(sub, name);
-	rte->lateral = true;
-	query->rtable = lappend(query->rtable, rte);
-	ref->rtindex = list_length(query->rtable);
-	query->jointree->fromlist = lappend(query->jointree->fromlist, ref);
-	return (Expr *) makeVar(ref->rtindex, 1, INT8OID, -1, InvalidOid, 0);
-}
-
-/* (l, NULL) with weight [cn = 0] - [cn = dw] */
-static Query *
-padding_changes(Query *query, int left, int right, List *deltas)
-{
-	Query	   *result = copyObject(query);
-	JoinExpr   *join = linitial_node(JoinExpr, query->jointree->fromlist);
-	SubContext	context = {.left = left, .right = right};
-	RangeTblRef *ref = makeNode(RangeTblRef);
-	SubLink    *exists = makeNode(SubLink);
-	Query	   *delta = pgs_item_delta(rt_fetch(right, query->rtable), query, deltas);
-	RangeTblEntry *item = copyObject(rt_fetch(right, query->rtable));
-	Query	   *now = matches(item, join->quals, &context);
-	Expr	   *weight;
-	Expr	   *cn;
-	Expr	   *dw;
-	Expr	   *none_now;
-	Expr	   *none_before;
-
-	/* only the left item is left, and two numbers beside it */
-	ref->rtindex = left;
-	result->jointree = makeFromExpr(list_make1(ref), NULL);
-	pgs_keep_items(result, bms_make_singleton(left));
-	result->targetList = (List *) inner_mutator(null_right_mutator((Node *) result->targetList, &context), NULL);
-	weight = old_left(result, query, left, deltas);
-	pgs_rte_adopt(now, item, query);
-	cn = add_number(result, now, (Expr *) pgs_make_aggref(F_COUNT_, NIL, NULL), "cn");
-	dw = add_number(result, matches(pgs_subquery_item(copyObject(delta), "changed"), join->quals, &context),
-					sum_of_weights(delta), "dw");
-	none_now = pgs_operation(lookup_type_cache(INT8OID, TYPECACHE_EQ_OPR)->eq_opr, cn, pgs_int8_const(0));
-	none_before = pgs_operation(lookup_type_cache(INT8OID, TYPECACHE_EQ_OPR)->eq_opr, copyObject(cn), dw);
-
-	/* first of all, so that the plan may begin with the changed rows */
-	exists->subLinkType = EXISTS_SUBLINK;
-	exists->subselect = (Node *) matches(pgs_subquery_item(delta, "changed"), join->quals, &context);
-	exists->location = -1;
-	result->hasSubLinks = true;
-	result->jointree->quals = (Node *)
-		makeBoolExpr(AND_EXPR, list_make2(exists, pgs_operation(BooleanNotEqualOperator, copyObject(none_now),
-															copyObject(none_before))), -1);
-	pgs_add_weight(result, pgs_product(weight, (Expr *) makeFuncExpr(F_INT8MI, INT8OID,
-																 list_make2(as_number(none_now), as_number(none_before)),
-																 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL)));
 	return result;
 }
 
@@ -495,12 +383,15 @@ pgs_delta_outer(Query *query, List *deltas)
 	int			right = ((RangeTblRef *) join->rarg)->rtindex;
 	List	   *result = NIL;
 
-	if (pgs_item_changed(rt_fetch(left, query->rtable), deltas))
+	bool		left_changed = pgs_item_changed(rt_fetch(left, query->rtable), deltas);
+
+	if (left_changed)
 		result = lappend(result, left_changes(query, left, deltas));
 	if (pgs_item_changed(rt_fetch(right, query->rtable), deltas))
-	{
-		result = lappend(result, right_changes(query, left, right, deltas));
-		result = lappend(result, padding_changes(query, left, right, deltas));
-	}
+		for (int gone = 0; gone <= left_changed; gone++)
+		{
+			result = lappend(result, right_changes(query, left, right, gone, deltas));
+			result = lappend(result, pgs_delta_padding(query, left, right, gone, deltas));
+		}
 	return result;
 }

@@ -242,9 +242,9 @@ pgs_delta_touched(const PgsBlock *block, Query *delta)
 	for (int i = 1; i <= block->nkeys; i++)
 		appendStringInfo(&sql, "%sk%d", i > 1 ? ", " : "", i);
 	if (block->nkeys == 0)
-		query = pgs_delta_parse("SELECT true AS one FROM d LIMIT 1", delta);
+		query = pgs_delta_parse("SELECT true AS one FROM d LIMIT 1", delta, NULL);
 	else
-		query = pgs_delta_parse(psprintf("SELECT %s FROM d GROUP BY %s", sql.data, sql.data), delta);
+		query = pgs_delta_parse(psprintf("SELECT %s FROM d GROUP BY %s", sql.data, sql.data), delta, NULL);
 	pgs_flatten_groups(query);
 	if (block->nkeys > 0)
 		foreach(lc, query->targetList)

@@ -815,9 +815,7 @@ pgs_cut_sublinks(PgsCut *cut, Query *query)
 		else
 			plain = lappend(plain, lfirst(lc));
 	}
-	s.domain = copyObject(query);
-	pgs_bare_level(s.domain);
-	s.domain->jointree->quals = plain ? (Node *) copyObject(make_ands_explicit(plain)) : NULL;
+	s.domain = pgs_domain(query, query->jointree->fromlist, plain);
 
 	foreach(lc, with)
 	{

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "compat.h"
+#include "delta/delta.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "module.h"
@@ -175,7 +176,7 @@ pgs_define_create(PgsName *name, const PgsOptions *options)
 	stream->user_query = def->user_query;
 	stream->query_sql = def->sql;
 	stream->key = def->key;
-	stream->data_only = def->data_only;
+	stream->data_only = pgs_delta_data_only(def);
 	stream->status = PGS_STATUS_INITIALIZING;
 	stream->settings = current_settings();
 	stream->created_at = GetCurrentTimestamp();
@@ -252,7 +253,7 @@ pgs_define_replace(PgsStream *stream, const PgsDefinition *def)
 	stream->user_query = def->user_query;
 	stream->query_sql = def->sql;
 	stream->key = def->key;
-	stream->data_only = def->data_only;
+	stream->data_only = pgs_delta_data_only(def);
 	pgs_capture_set_frontier(stream, (Datum) 0, 0);
 	stream->settings = current_settings();
 	if (stream->status == PGS_STATUS_ERROR || stream->status == PGS_STATUS_SUSPENDED)

@@ -25,6 +25,7 @@ typedef struct
 	List	   *volatile_names;		/* of String: each function is named once */
 	List	   *stable_names;
 	List	   *relations;			/* of Oid: each relation is judged once */
+	bool		clock;
 } CheckContext;
 
 static void
@@ -54,7 +55,11 @@ note_volatility(CheckContext *context, char volatility, char *name)
 static bool
 note_function(Oid funcid, void *arg)
 {
-	note_volatility(arg, func_volatile(funcid), get_func_name(funcid));
+	char		volatility = func_volatile(funcid);
+
+	if (volatility == PROVOLATILE_STABLE && pgs_query_is_settled(funcid))
+		volatility = PROVOLATILE_IMMUTABLE;
+	note_volatility(arg, volatility, get_func_name(funcid));
 	return false;				/* never stops the walk */
 }
 
@@ -174,6 +179,11 @@ walker(Node *node, CheckContext *context)
 {
 	if (node == NULL)
 		return false;
+	if (pgs_query_is_clock(node))
+	{
+		context->clock = true;
+		return false;
+	}
 	switch (nodeTag(node))
 	{
 		case T_Query:
@@ -256,10 +266,11 @@ check_output(Query *query, CheckContext *context)
  * Judge an expanded query.
  *
  * Returns a list of PgsReason, refusals first by their place in the walk.  "data_only" tells whether the result can change
- * while no source does: stable functions may read tables, settings and clocks of their own.
+ * while no source does: stable functions may read tables, settings and clocks of their own.  "clock" tells whether it reads the time of
+ * the transaction.
  */
 List *
-pgs_query_check(Query *query, bool *data_only)
+pgs_query_check(Query *query, bool *data_only, bool *clock)
 {
 	CheckContext context = {0};
 	ListCell   *lc;
@@ -276,6 +287,7 @@ pgs_query_check(Query *query, bool *data_only)
 					 strVal(lfirst(lc))),
 			"Rows follow it at each refresh, not between two.");
 	*data_only = context.stable_names == NIL && context.volatile_names == NIL;
+	*clock = context.clock;
 	return context.reasons;
 }
 

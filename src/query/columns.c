@@ -10,10 +10,19 @@
 #include "access/table.h"
 #include "compat.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
 #include "query/query.h"
 #include "utils/rel.h"
+
+/* What the walk is for. */
+typedef struct
+{
+	Oid			relid;			/* whose columns are gathered */
+	Bitmapset  *result;
+	bool		prune;			/* instead: what is not used becomes NULL */
+} Purpose;
 
 /* One query on the way down; Vars of outer levels find theirs through the parents. */
 typedef struct Level
@@ -21,11 +30,10 @@ typedef struct Level
 	Query	   *query;
 	Bitmapset **used;			/* by range table index: columns of that item, 0 for the whole row */
 	struct Level *parent;
-	Oid			relid;
-	Bitmapset **result;
+	Purpose    *purpose;
 } Level;
 
-static void use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Oid relid, Bitmapset **result);
+static void use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Purpose *purpose);
 
 static bool
 walker(Node *node, Level *level)
@@ -52,7 +60,7 @@ walker(Node *node, Level *level)
 	}
 	if (IsA(node, Query))
 	{
-		use_query((Query *) node, NULL, true, level, level->relid, level->result);
+		use_query((Query *) node, NULL, true, level, level->purpose);
 		return false;
 	}
 	return expression_tree_walker(node, walker, level);
@@ -74,9 +82,9 @@ use_relation(RangeTblEntry *rte, const Bitmapset *used, Bitmapset **result)
 }
 
 static void
-use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Oid relid, Bitmapset **result)
+use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Purpose *purpose)
 {
-	Level		level = {.query = query, .parent = parent, .relid = relid, .result = result};
+	Level		level = {.query = query, .parent = parent, .purpose = purpose};
 	int			n = list_length(query->rtable);
 	ListCell   *lc;
 
@@ -89,6 +97,9 @@ use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Oid r
 
 		if (all || tle->resjunk || tle->ressortgroupref || bms_is_member(tle->resno, outputs))
 			(void) walker((Node *) tle->expr, &level);
+		else if (purpose->prune)
+			tle->expr = (Expr *) makeNullConst(exprType((Node *) tle->expr), exprTypmod((Node *) tle->expr),
+											   exprCollation((Node *) tle->expr));
 	}
 	(void) walker((Node *) query->jointree, &level);
 	(void) walker(query->havingQual, &level);
@@ -103,7 +114,7 @@ use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Oid r
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
 		if (rte->rtekind == RTE_SUBQUERY && rte->lateral)
-			use_query(rte->subquery, NULL, true, &level, relid, result);
+			use_query(rte->subquery, NULL, true, &level, purpose);
 		else if (rte->rtekind != RTE_RELATION && rte->rtekind != RTE_SUBQUERY && rte->rtekind != RTE_JOIN)
 			(void) range_table_entry_walker(rte, walker, &level, 0);
 	}
@@ -111,14 +122,14 @@ use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Oid r
 	{
 		RangeTblEntry *rte = rt_fetch(i, query->rtable);
 
-		if (rte->rtekind == RTE_RELATION && rte->relid == relid)
-			use_relation(rte, level.used[i], result);
+		if (rte->rtekind == RTE_RELATION && rte->relid == purpose->relid)
+			use_relation(rte, level.used[i], &purpose->result);
 		else if (rte->rtekind == RTE_SUBQUERY && !rte->lateral)
 		{
 			bool		arm = query->setOperations != NULL;
 
 			use_query(rte->subquery, arm ? outputs : level.used[i],
-					  arm && (all || !pgs_query_is_union_all(query)), &level, relid, result);
+					  arm && (all || !pgs_query_is_union_all(query)), &level, purpose);
 		}
 	}
 }
@@ -146,8 +157,20 @@ pgs_query_is_union_all(const Query *query)
 Bitmapset *
 pgs_query_columns_used(Query *query, Oid relid)
 {
-	Bitmapset  *result = NULL;
+	Purpose		purpose = {.relid = relid};
 
-	use_query(query, NULL, true, NULL, relid, &result);
-	return result;
+	use_query(query, NULL, true, NULL, &purpose);
+	return purpose.result;
+}
+
+/*
+ * Leave out of a query, in place, what its result doesn't depend on: columns of subqueries that nobody uses become NULL.  They are in no
+ * change buffer, so nothing may be computed from them.
+ */
+void
+pgs_query_prune(Query *query)
+{
+	Purpose		purpose = {.prune = true};
+
+	use_query(query, NULL, true, NULL, &purpose);
 }

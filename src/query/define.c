@@ -45,7 +45,7 @@ pgs_query_define(const char *text, Oid owner)
 	def->user_query = pgs_query_trim(text);
 	def->query = pgs_query_parse(def->user_query);
 	pgs_query_expand_views(def->query, owner);
-	def->reasons = pgs_query_check(def->query, &def->data_only);
+	def->reasons = pgs_query_check(def->query, &def->data_only, &def->clock);
 	def->key = pgs_query_key(def->query);
 	def->sql = pgs_query_deparse(def->query);
 	return def;

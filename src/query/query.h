@@ -27,7 +27,8 @@ typedef struct PgsDefinition
 	char	   *sql;			/* deparsed with every name qualified */
 	List	   *key;			/* of int: output columns that identify a row, or NIL */
 	List	   *reasons;		/* of PgsReason */
-	bool		data_only;		/* the result depends on the rows of the sources alone */
+	bool		data_only;		/* the result depends on the rows of the sources alone, and on the clock */
+	bool		clock;			/* on the clock, too: now() and its kin */
 } PgsDefinition;
 
 /* rows of the result with column resno among the values of the source's column attno */
@@ -45,8 +46,12 @@ extern Query *pgs_query_parse(const char *text);
 extern void pgs_query_expand_views(Query *query, Oid owner);
 
 /* check.c */
-extern List *pgs_query_check(Query *query, bool *data_only);
+extern List *pgs_query_check(Query *query, bool *data_only, bool *clock);
 extern void pgs_query_refuse(const List *reasons);
+
+/* stable.c */
+extern bool pgs_query_is_settled(Oid funcid);
+extern bool pgs_query_is_clock(const Node *node);
 
 /* key.c */
 extern List *pgs_query_key(Query *query);
@@ -58,6 +63,7 @@ extern char *pgs_query_describe_changes(Query *query, Oid relid);
 
 /* columns.c */
 extern Bitmapset *pgs_query_columns_used(Query *query, Oid relid);
+extern void pgs_query_prune(Query *query);
 extern bool pgs_query_is_union_all(const Query *query);
 
 /* define.c */

@@ -104,6 +104,17 @@ pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scop
 	return sum_sql(stream, rel, relation_name(stream->viewid), scope);
 }
 
+/* The same for the query as it was at the time of the last refresh, where it depends on the clock. */
+char *
+pgs_diff_sum_sql_then(const PgsStream *stream, Relation rel)
+{
+	Query	   *query = pgs_query_of_view(stream->viewid);
+
+	if (!pgs_capture_has_frontier(stream) || !pgs_delta_reads_clock(query))
+		return pgs_diff_sum_sql(stream, rel, NULL);
+	return sum_sql(stream, rel, psprintf("(%s)", pgs_query_deparse(pgs_delta_at_time(query, stream->frontier_time))), NULL);
+}
+
 /* without a key: every row of the sum is an insert or a delete */
 static char *
 plain_sql(const char *sum)
@@ -207,7 +218,7 @@ pgs_diff_query(const PgsStream *stream, Relation rel, Query *output)
 		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
 			list_nth_node(TargetEntry, renamed->targetList, n++)->resname =
 				pstrdup(NameStr(TupleDescAttr(RelationGetDescr(rel), i)->attname));
-	return pgs_delta_parse(changes_sql(stream, sum_sql(stream, rel, "d", NULL)), renamed);
+	return pgs_delta_parse(changes_sql(stream, sum_sql(stream, rel, "d", NULL)), renamed, NULL);
 }
 
 /*

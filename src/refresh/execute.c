@@ -43,6 +43,8 @@ pgs_execute_environment(const List *deltas)
 		PgsDelta   *delta = lfirst(lc);
 		EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
 
+		if (delta->is_clock)
+			continue;
 		enr->md.name = unconstify(char *, delta->name);
 		enr->md.tupdesc = delta->desc;
 		enr->md.enrtype = ENR_NAMED_TUPLESTORE;

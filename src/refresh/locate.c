@@ -263,7 +263,7 @@ pgs_locate_query(const List *key, Relation rel, Query *delta)
 	return pgs_delta_parse(psprintf("SELECT %s, " "%s AS image, "
 									"sum(weight)::pg_catalog.int8 AS weight FROM d "
 									"GROUP BY %s HAVING sum(weight) <> 0 ORDER BY %s",
-									columns, image, numbers(nkeys + 1), numbers(nkeys)), input);
+									columns, image, numbers(nkeys + 1), numbers(nkeys)), input, NULL);
 }
 
 /* ---- rows that are looked up together ---- */

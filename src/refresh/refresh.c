@@ -171,6 +171,11 @@ follow_changes(const PgsStream *stream, Relation rel, Query *query, PgsIncrement
 
 	if (!inc->obstacle)
 		return pgs_incremental_run(stream, rel, inc, deltas, result);
+	if (inc->clock)
+	{
+		result->reason = psprintf("no rule for %s, and the query depends on the clock", inc->obstacle);
+		return false;
+	}
 	if (!pgs_scope_find(stream, query, deltas, &scopes))
 	{
 		result->reason = psprintf("no rule for %s, and no key of the result tells what the change has touched",
@@ -251,6 +256,12 @@ refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
 		result->frontier = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
 		result->frontier_cid = GetActiveSnapshot()->curcid;
 		changes = pgs_capture_changes(stream, query, pgs_query_sources(stream->viewid), &deltas, &result->reason);
+	}
+	if (changes != PGS_CHANGES_ANY && pgs_delta_reads_clock(query) &&
+		stream->frontier_time != GetCurrentTransactionStartTimestamp())
+	{
+		deltas = lappend(deltas, pgs_delta_of_clock(stream->frontier_time));
+		changes = PGS_CHANGES_ROWS;
 	}
 	if (changes == PGS_CHANGES_NONE)
 		result->action = "NO_DATA";

@@ -760,7 +760,7 @@ Query *
 pgs_state_change_query(const PgsBlock *block, Query *delta)
 {
 	return block->kind == PGS_BLOCK_PARTITION ? pgs_delta_touched(block, delta) :
-		pgs_delta_parse(pgs_delta_groups_sql(block), delta);
+		pgs_delta_parse(pgs_delta_groups_sql(block), delta, NULL);
 }
 
 /* What is computed again when "rows" keys of a block are touched, and the tuplestore of keys that it reads from: for plans only. */

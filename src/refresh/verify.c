@@ -39,11 +39,12 @@ pgs_refresh_verify(const PgsStream *stream, int64 *missing, int64 *unexpected)
 	Relation	rel = table_open(stream->relid, AccessShareLock);
 	PgsIdentity saved;
 	int64		counts[2] = {0, 0};
-	char	   *sql = psprintf("SELECT COALESCE(sum(weight) FILTER (WHERE weight > 0), 0)::pg_catalog.int8, "
-							   "COALESCE(-sum(weight) FILTER (WHERE weight < 0), 0)::pg_catalog.int8 FROM (%s) d",
-							   pgs_diff_sum_sql(stream, rel, NULL));
+	char	   *sql;
 
 	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
+	sql = psprintf("SELECT COALESCE(sum(weight) FILTER (WHERE weight > 0), 0)::pg_catalog.int8, "
+				   "COALESCE(-sum(weight) FILTER (WHERE weight < 0), 0)::pg_catalog.int8 FROM (%s) d",
+				   pgs_diff_sum_sql_then(stream, rel));
 	PushActiveSnapshot(GetTransactionSnapshot());
 	fetch_int8s(sql, lengthof(counts), counts);
 	PopActiveSnapshot();
