@@ -488,7 +488,8 @@ append_aggregate(StringInfo sql, const PgsAggregate *agg, int n)
 }
 
 /*
- * SQL that groups the delta "d" of a block's input: keys, change of the number of rows, change of each aggregate of rule A.
+ * SQL that groups the delta "d" of a block's input: keys, change of the number of rows, change of each aggregate of rule A; where keys
+ * are open, whether a row has left.
  */
 char *
 pgs_delta_groups_sql(const PgsBlock *block)
@@ -503,6 +504,8 @@ pgs_delta_groups_sql(const PgsBlock *block)
 	appendStringInfoString(&sql, "COALESCE(sum(weight), 0)::int8");
 	foreach(lc, block->aggregates)
 		append_aggregate(&sql, lfirst(lc), foreach_current_index(lc) + 1);
+	if (block->open)
+		appendStringInfoString(&sql, ", bool_or(weight < 0)");
 	appendStringInfoString(&sql, " FROM d");
 	for (int i = 1; i <= block->nkeys; i++)
 		appendStringInfo(&sql, "%sk%d", i == 1 ? " GROUP BY " : ", ", i);

@@ -89,8 +89,8 @@ pgs_delta_equal_means_same(Oid type, int32 typmod, Oid collation)
 }
 
 /*
- * Add a key to a block.  Its groups are found by hash and equality; and where equal values can look different (1.0 and 1.00)
- * it is the plan that decides which one stands for the group, which no state could follow.
+ * Add a key to a block.  Its groups are found by hash and equality.  Where equal values can look different (1.0 and 1.00), any of
+ * them may stand for the group, as long as it is there: when rows leave, such a group is computed again.
  */
 bool
 pgs_cut_add_key(PgsCut *cut, PgsBlock *block, Expr *expr, Oid eqop)
@@ -103,12 +103,7 @@ pgs_cut_add_key(PgsCut *cut, PgsBlock *block, Expr *expr, Oid eqop)
 		pgs_cut_refuse(cut, psprintf("a group key of type %s, which has no hash function", format_type_be(type)));
 		return false;
 	}
-	if (!pgs_delta_equal_means_same(type, exprTypmod((Node *) expr), exprCollation((Node *) expr)))
-	{
-		pgs_cut_refuse(cut, psprintf("a group key of type %s, of which equal values may look different",
-									 format_type_be(type)));
-		return false;
-	}
+	block->open |= !pgs_delta_equal_means_same(type, exprTypmod((Node *) expr), exprCollation((Node *) expr));
 	block->nkeys++;
 	block->eqops = lappend_oid(block->eqops, eqop);
 	pgs_cut_add_column(block, psprintf("k%d", block->nkeys), type, exprTypmod((Node *) expr),
@@ -404,5 +399,17 @@ pgs_delta_analyze(Query *query, int64 stream_id)
 bool
 pgs_delta_computes_again(const PgsBlock *block)
 {
-	return block->kind == PGS_BLOCK_PARTITION || pgs_delta_uses_rule(block, PGS_AGG_RECOMPUTE);
+	return block->kind == PGS_BLOCK_PARTITION || block->open || pgs_delta_uses_rule(block, PGS_AGG_RECOMPUTE);
+}
+
+/* Whether SQL leaves open what some rows of the result look like, by groups of values that are equal and look different. */
+bool
+pgs_delta_is_open(const PgsIncrement *inc)
+{
+	ListCell   *lc;
+
+	foreach(lc, inc->blocks)
+		if (((PgsBlock *) lfirst(lc))->open)
+			return true;
+	return false;
 }

@@ -246,8 +246,7 @@ is_groupable(OpExpr *op, Node *inner)
 	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_HASH_EXTENDED_PROC);
 	ListCell   *lc;
 
-	if (!OidIsValid(entry->eq_opr) || !OidIsValid(entry->hash_extended_proc) || expression_returns_set(inner) ||
-		!pgs_delta_equal_means_same(type, exprTypmod(inner), exprCollation(inner)))
+	if (!OidIsValid(entry->eq_opr) || !OidIsValid(entry->hash_extended_proc) || expression_returns_set(inner))
 		return false;
 	if (OidIsValid(op->inputcollid) && !get_collation_isdeterministic(op->inputcollid))
 		return false;
@@ -464,6 +463,9 @@ join_values(Query *sub, Query *domain, List **matches)
 		TargetEntry *tle = pgs_target(copyObject(lfirst(lc)), n, psprintf("value%d", n));
 		PgsMatch   *match = palloc0(sizeof(PgsMatch));
 
+		/* one value stands for all that are equal to it: they must be the same in whatever is computed from it */
+		if (!pgs_delta_equal_means_same(exprType(lfirst(lc)), exprTypmod(lfirst(lc)), exprCollation(lfirst(lc))))
+			return false;
 		if (((Var *) lfirst(lc))->varattno <= 0 || !bms_is_member(((Var *) lfirst(lc))->varno, items) ||
 			!OidIsValid(lookup_type_cache(exprType(lfirst(lc)), TYPECACHE_EQ_OPR)->eq_opr))
 			return false;

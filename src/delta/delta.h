@@ -57,6 +57,7 @@ typedef struct PgsBlock
 	bool		is_joined;		/* its state stands beside other items of FROM */
 	int			nkeys;			/* 0: one group, always there */
 	List	   *eqops;			/* of Oid, for each key */
+	bool		open;			/* equal keys may look different, and SQL leaves open which one stands for a group */
 	AttrNumber	rows;			/* column of the state: how many rows the group has; 0 for partitions */
 	List	   *aggregates;		/* of PgsAggregate */
 	List	   *columns;		/* of ColumnDef: the state */
@@ -78,6 +79,7 @@ extern PgsIncrement *pgs_delta_analyze(Query *query, int64 stream_id);
 extern char *pgs_delta_state_name(int64 stream_id, int number);
 extern bool pgs_delta_equal_means_same(Oid type, int32 typmod, Oid collation);
 extern bool pgs_delta_computes_again(const PgsBlock *block);
+extern bool pgs_delta_is_open(const PgsIncrement *inc);
 extern bool pgs_delta_uses_rule(const PgsBlock *block, PgsAggRule rule);
 
 /* describe.c */

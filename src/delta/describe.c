@@ -35,6 +35,7 @@ append_names(StringInfo buf, const PgsBlock *block, PgsAggRule from, PgsAggRule 
 static char *
 block_reason(const PgsBlock *block)
 {
+	const char *open = block->open ? "; as equal keys may look different, a group that loses rows is computed again" : "";
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -42,7 +43,7 @@ block_reason(const PgsBlock *block)
 		return block->nkeys > 0 ? psprintf("for %s each partition that a change touches is computed again", block->title) :
 			psprintf("%s of the whole input, which is computed again after each change of it", block->title);
 	if (block->kind == PGS_BLOCK_DISTINCT)
-		return "how often each row is there is counted, and follows the changes";
+		return psprintf("how often each row is there is counted, and follows the changes%s", open);
 	append_names(&buf, block, PGS_AGG_COUNT, PGS_AGG_AVG_NUMERIC);
 	if (buf.len > 0)
 		appendStringInfoString(&buf, " of a group follow the changes");
@@ -58,7 +59,10 @@ block_reason(const PgsBlock *block)
 		append_names(&buf, block, PGS_AGG_RECOMPUTE, PGS_AGG_RECOMPUTE);
 		appendStringInfoString(&buf, " each group that a change touches is computed again");
 	}
-	return buf.len ? buf.data : "the number of rows of each group follows the changes";
+	if (buf.len == 0)
+		appendStringInfoString(&buf, "the number of rows of each group follows the changes");
+	appendStringInfoString(&buf, open);
+	return buf.data;
 }
 
 static PgsReason *
@@ -86,7 +90,8 @@ pgs_delta_describe(const PgsIncrement *inc)
 		PgsBlock   *block = lfirst(lc);
 
 		result = lappend(result, make_reason(psprintf("block %d: %s", block->number, block->title),
-											 pgs_delta_computes_again(block) ? "B" : "A",
+											 block->kind == PGS_BLOCK_PARTITION ||
+											 pgs_delta_uses_rule(block, PGS_AGG_RECOMPUTE) ? "B" : "A",
 											 block_reason(block)));
 	}
 	if (inc->clock)

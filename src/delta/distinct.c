@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "delta/delta_internal.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -43,6 +44,7 @@ pgs_cut_distinct(PgsCut *cut, Query *query)
 	block->input = query;
 	block->groups = pgs_delta_parse(psprintf("SELECT %s, pg_catalog.count(*) AS n FROM d GROUP BY %s", sql.data, sql.data),
 									query, NULL);
+	pgs_flatten_groups(block->groups);
 	pgs_cut_add_column(block, "n", INT8OID, -1, InvalidOid);
 	block->rows = list_length(block->columns);
 	block = pgs_cut_finish_block(cut, block);

@@ -7,8 +7,10 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "query/query.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 
 static const Oid settled[] = {
 	/* dates and times, by TimeZone */
@@ -37,11 +39,20 @@ static const Oid settled[] = {
 	F_TO_CHAR_INT8_TEXT, F_TO_CHAR_INTERVAL_TEXT, F_TO_CHAR_NUMERIC_TEXT, F_TO_CHAR_TIMESTAMPTZ_TEXT,
 	F_TO_CHAR_TIMESTAMP_TEXT, F_TO_DATE, F_TO_NUMBER, F_TO_TIMESTAMP_TEXT_TEXT,
 	/* values as JSON */
-	F_ARRAY_TO_JSON_ANYARRAY, F_ARRAY_TO_JSON_ANYARRAY_BOOL, F_JSONB_AGG_FINALFN, F_JSONB_AGG_TRANSFN, F_JSONB_BUILD_ARRAY_,
+	F_JSON_AGG, F_JSONB_AGG, F_JSON_OBJECT_AGG, F_JSONB_OBJECT_AGG, F_ARRAY_TO_JSON_ANYARRAY, F_ARRAY_TO_JSON_ANYARRAY_BOOL, F_JSONB_AGG_FINALFN, F_JSONB_AGG_TRANSFN, F_JSONB_BUILD_ARRAY_,
 	F_JSONB_BUILD_ARRAY_ANY, F_JSONB_BUILD_OBJECT_, F_JSONB_BUILD_OBJECT_ANY, F_JSONB_OBJECT_AGG_FINALFN,
 	F_JSONB_OBJECT_AGG_TRANSFN, F_JSON_AGG_TRANSFN, F_JSON_BUILD_ARRAY_, F_JSON_BUILD_ARRAY_ANY, F_JSON_BUILD_OBJECT_,
 	F_JSON_BUILD_OBJECT_ANY, F_JSON_OBJECT_AGG_TRANSFN, F_ROW_TO_JSON_RECORD, F_ROW_TO_JSON_RECORD_BOOL, F_TO_JSON,
 	F_TO_JSONB
+};
+
+/* newer servers' kin, by name, as older ones have no number for them */
+static const char *const settled_names[] = {
+	"json_agg_strict", "json_agg_strict_transfn", "jsonb_agg_strict", "jsonb_agg_strict_transfn",
+	"json_object_agg_strict", "json_object_agg_strict_transfn", "jsonb_object_agg_strict", "jsonb_object_agg_strict_transfn",
+	"json_object_agg_unique", "json_object_agg_unique_transfn", "jsonb_object_agg_unique", "jsonb_object_agg_unique_transfn",
+	"json_object_agg_unique_strict", "json_object_agg_unique_strict_transfn",
+	"jsonb_object_agg_unique_strict", "jsonb_object_agg_unique_strict_transfn"
 };
 
 /* Whether a function's result is settled by its arguments and the settings that stream tables keep. */
@@ -50,6 +61,11 @@ pgs_query_is_settled(Oid funcid)
 {
 	for (int i = 0; i < lengthof(settled); i++)
 		if (settled[i] == funcid)
+			return true;
+	if (funcid >= FirstGenbkiObjectId)
+		return false;
+	for (int i = 0; i < lengthof(settled_names); i++)
+		if (strcmp(settled_names[i], get_func_name(funcid)) == 0)
 			return true;
 	return false;
 }

@@ -104,15 +104,46 @@ pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scop
 	return sum_sql(stream, rel, relation_name(stream->viewid), scope);
 }
 
-/* The same for the query as it was at the time of the last refresh, where it depends on the clock. */
-char *
-pgs_diff_sum_sql_then(const PgsStream *stream, Relation rel)
+/* What stands for the view, as it was at the time of the last refresh where it depends on the clock. */
+static char *
+view_then(const PgsStream *stream)
 {
 	Query	   *query = pgs_query_of_view(stream->viewid);
 
 	if (!pgs_capture_has_frontier(stream) || !pgs_delta_reads_clock(query))
-		return pgs_diff_sum_sql(stream, rel, NULL);
-	return sum_sql(stream, rel, psprintf("(%s)", pgs_query_deparse(pgs_delta_at_time(query, stream->frontier_time))), NULL);
+		return relation_name(stream->viewid);
+	return psprintf("(%s)", pgs_query_deparse(pgs_delta_at_time(query, stream->frontier_time)));
+}
+
+/* The same as of the last refresh. */
+char *
+pgs_diff_sum_sql_then(const PgsStream *stream, Relation rel)
+{
+	return sum_sql(stream, rel, view_then(stream), NULL);
+}
+
+/* Weights of rows that are equal by value, as of the last refresh; types without equality count by their text. */
+char *
+pgs_diff_values_sql(const PgsStream *stream, Relation rel)
+{
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(RelationGetDescr(rel), i);
+		TypeCacheEntry *entry;
+
+		if (attr->attisdropped)
+			continue;
+		entry = lookup_type_cache(attr->atttypid, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_HASH_PROC);
+		appendStringInfo(&columns, "%s%s%s", columns.len ? ", " : "", quote_identifier(NameStr(attr->attname)),
+						 OidIsValid(entry->eq_opr) && (OidIsValid(entry->lt_opr) || OidIsValid(entry->hash_proc)) ? "" :
+						 "::pg_catalog.text");
+	}
+	return psprintf("SELECT sum(\"pgstream weight\") AS weight FROM (SELECT q.*, 1 AS \"pgstream weight\" FROM %s q UNION ALL "
+					"SELECT s.*, -1 FROM ONLY %s s) u "
+					"GROUP BY %s HAVING sum(\"pgstream weight\") <> 0", view_then(stream), relation_name(stream->relid), columns.data);
 }
 
 /* without a key: every row of the sum is an insert or a delete */

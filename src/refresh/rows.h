@@ -43,6 +43,7 @@ typedef struct PgsDiffScope
 } PgsDiffScope;
 extern TupleDesc pgs_diff_desc(void);
 extern char *pgs_diff_sum_sql(const PgsStream *stream, Relation rel, const PgsDiffScope *scope);
+extern char *pgs_diff_values_sql(const PgsStream *stream, Relation rel);
 extern char *pgs_diff_sum_sql_then(const PgsStream *stream, Relation rel);
 extern Query *pgs_diff_query(const PgsStream *stream, Relation rel, Query *output);
 extern Tuplestorestate *pgs_diff_run(const PgsStream *stream, Relation rel, const PgsDiffScope *scope, TupleDesc *desc);

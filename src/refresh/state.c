@@ -379,12 +379,13 @@ put_delta(Change *c, TupleTableSlot *slot, int64 weight)
 	c->delta->rows++;
 }
 
+/* Whether two rows look the same in their first columns. */
 static bool
-same_row(TupleTableSlot *x, TupleTableSlot *y)
+same_columns(TupleTableSlot *x, TupleTableSlot *y, int ncolumns)
 {
 	TupleDesc	desc = x->tts_tupleDescriptor;
 
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = 0; i < ncolumns; i++)
 	{
 		Form_pg_attribute attr = TupleDescAttr(desc, i);
 
@@ -395,16 +396,26 @@ same_row(TupleTableSlot *x, TupleTableSlot *y)
 	return true;
 }
 
+static bool
+same_row(TupleTableSlot *x, TupleTableSlot *y)
+{
+	return same_columns(x, y, x->tts_tupleDescriptor->natts);
+}
+
 /* Write writer.new in the place of writer.old, and note the difference. */
 static void
 write_group(Change *c, bool found)
 {
+	bool		differs;
+
 	if (found && same_row(c->writer.old, c->writer.new))
 		return;
 	/* of DISTINCT only being there counts, not how often */
-	if (found && c->block->kind != PGS_BLOCK_DISTINCT)
+	differs = c->block->kind != PGS_BLOCK_DISTINCT ||
+		(found && !same_columns(c->writer.old, c->writer.new, Anum_state_hash + c->block->nkeys));
+	if (found && differs)
 		put_delta(c, c->writer.old, -1);
-	if (!found || c->block->kind != PGS_BLOCK_DISTINCT)
+	if (!found || differs)
 		put_delta(c, c->writer.new, 1);
 	if (found)
 		pgs_writer_update(&c->writer);
@@ -565,6 +576,12 @@ change_group(Change *c, TupleTableSlot *slot)
 	{
 		if (found)
 			remove_group(c);
+		return;
+	}
+	if (c->block->open && DatumGetBool(slot->tts_values[slot->tts_tupleDescriptor->natts - 1]))
+	{
+		/* the one that stands for the group may have left */
+		note_again(c, slot->tts_values, slot->tts_isnull);
 		return;
 	}
 	ExecClearTuple(new);

@@ -13,6 +13,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#define COUNTS "SELECT COALESCE(sum(weight) FILTER (WHERE weight > 0), 0)::pg_catalog.int8, " \
+	"COALESCE(-sum(weight) FILTER (WHERE weight < 0), 0)::pg_catalog.int8 FROM (%s) d"
+
 /* One row of int8 columns from a read-only query under the active snapshot. */
 static void
 fetch_int8s(const char *sql, int n, int64 *result)
@@ -29,9 +32,18 @@ fetch_int8s(const char *sql, int n, int64 *result)
 	SPI_finish();
 }
 
+/* Whether the result of the query is open in its images, for groups of values that are equal and look different. */
+static bool
+is_open(const PgsStream *stream)
+{
+	PgsIncrement *inc = pgs_delta_analyze(pgs_query_of_view(stream->viewid), stream->id);
+
+	return !inc->obstacle && pgs_delta_is_open(inc);
+}
+
 /*
- * Count the rows that a stream table lacks and those that it has too many, by image and with multiplicity.
- * Runs the whole query as the owner; the caller has made sure that the definition is there.
+ * Count the rows that a stream table lacks and those that it has too many, by image and with multiplicity;
+ * by value where that is all that SQL says of the result.  Runs the whole query as the owner; the caller has made sure that the definition is there.
  */
 void
 pgs_refresh_verify(const PgsStream *stream, int64 *missing, int64 *unexpected)
@@ -42,11 +54,11 @@ pgs_refresh_verify(const PgsStream *stream, int64 *missing, int64 *unexpected)
 	char	   *sql;
 
 	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
-	sql = psprintf("SELECT COALESCE(sum(weight) FILTER (WHERE weight > 0), 0)::pg_catalog.int8, "
-				   "COALESCE(-sum(weight) FILTER (WHERE weight < 0), 0)::pg_catalog.int8 FROM (%s) d",
-				   pgs_diff_sum_sql_then(stream, rel));
+	sql = psprintf(COUNTS, pgs_diff_sum_sql_then(stream, rel));
 	PushActiveSnapshot(GetTransactionSnapshot());
 	fetch_int8s(sql, lengthof(counts), counts);
+	if (counts[0] + counts[1] > 0 && is_open(stream))
+		fetch_int8s(psprintf(COUNTS, pgs_diff_values_sql(stream, rel)), lengthof(counts), counts);
 	PopActiveSnapshot();
 	pgs_identity_restore(&saved);
 	table_close(rel, NoLock);

@@ -13,7 +13,7 @@ END$$;
 
 CREATE FUNCTION changes(st text) RETURNS text LANGUAGE sql AS $$SELECT value FROM dbt_pgstream.explain_st('k.' || st) WHERE property = 'source'$$;
 
--- a column of each type alone decides where to look
+-- a column of each type alone decides where to look (the system column keeps these queries from having a delta)
 CREATE TYPE mood AS ENUM ('sad', 'glad');
 CREATE TYPE pair AS (x int, y text);
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
@@ -25,13 +25,12 @@ CREATE FUNCTION fill(i int) RETURNS src LANGUAGE sql AS $$
         ARRAY[i % 3], to_json(i % 3))::k.src $$;
 INSERT INTO src SELECT (fill(i)).* FROM generate_series(1, 12) i;
 INSERT INTO src (id) VALUES (13);
-SELECT dbt_pgstream.create_stream_table('by_' || c, format('SELECT %s AS o, count(*) AS n, max(id) AS m FROM src GROUP BY %1$s', c), '1d')
+SELECT dbt_pgstream.create_stream_table('by_' || c, format('SELECT %s AS o, count(*) AS n, max(id) AS m FROM src WHERE ctid IS NOT NULL GROUP BY %1$s', c), '1d')
 FROM unnest(ARRAY['t', 'n', 'f', 'ts', 'i', 'u', 'm', 'nm', 'bp', 'b', 'r', 'c', 'bo', 's', 'd', 'a']) c;
-SELECT dbt_pgstream.create_stream_table('rows_j', 'SELECT j, id FROM src', '1d');
+SELECT dbt_pgstream.create_stream_table('rows_j', 'SELECT j, id FROM src WHERE ctid IS NOT NULL', '1d');
 SELECT oracle.attach();
 SELECT dbt_pgstream.refresh_all();
--- (equal values of char(n) look the same on newer servers, so there its groups have deltas)
-SELECT pgs_name, changes(pgs_name) FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name <> 'by_bp' ORDER BY 1;
+SELECT pgs_name, changes(pgs_name) FROM dbt_pgstream.pgs_stream_tables ORDER BY 1;
 UPDATE src SET (t, n, f, ts, i, u, m, nm, bp, b, r, c, bo, s, d, a) = (SELECT t, n, f, ts, i, u, m, nm, bp, b, r, c, bo, s, d, a FROM fill(7)) WHERE id = 2;
 SELECT * FROM go();
 DELETE FROM src WHERE id IN (3, 13);

@@ -18,6 +18,13 @@ BEGIN
     IF lacks = 0 AND extra = 0 AND own THEN
         RETURN 'right';
     END IF;
+    -- which of 1.0 and 1.00 stands for a group, SQL leaves open: then by value
+    IF lacks = extra AND own THEN
+        EXECUTE format('SELECT (SELECT count(*) FROM (SELECT * FROM (%1$s) _q EXCEPT ALL SELECT * FROM %2$s _s) a) + (SELECT count(*) FROM (SELECT * FROM %2$s _s EXCEPT ALL SELECT * FROM (%1$s) _q) b)', q, st) INTO lacks;
+        IF lacks = 0 THEN
+            RETURN 'right';
+        END IF;
+    END IF;
     RETURN format('wrong: lacks %s, has %s too many; verify says %s', lacks, extra, own);
 END $$;
 -- refresh, then check, then say what the refresh did

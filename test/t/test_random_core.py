@@ -189,7 +189,7 @@ class Generator:
         source, scope = self.source(depth)
         keys = []
         for _ in range(self.pick(1, 1, 2)):
-            c = self.column(scope, INT, TXT)
+            c = self.column(scope, *((NUM, FLT) if self.chance(0.12) else (INT, TXT)))
             if c and c not in keys:
                 keys.append(c)
         kinds = {f"{alias}.{c}": k for alias, columns in scope for c, k in columns.items()}
@@ -198,7 +198,7 @@ class Generator:
             aggregates = [self.aggregate(scope) for _ in range(self.pick(1, 2, 3))]
             out = [(c, kinds[c]) for c in grouped] + aggregates
             having = self.pick("", "", "", " HAVING count(*) > 1", " HAVING count(*) % 2 = 0")
-            sql = f"SELECT {self.pick('', '', '', 'DISTINCT ') if all(k in (INT, TXT) for _, k in out) else ''}" + ", ".join(f"{e} AS k{i + 1}" for i, (e, _) in enumerate(out))
+            sql = f"SELECT {self.pick('', '', '', 'DISTINCT ') if all(k in (INT, TXT, NUM) for _, k in out) else ''}" + ", ".join(f"{e} AS k{i + 1}" for i, (e, _) in enumerate(out))
             groups = ", ".join(grouped)
             if grouped and self.chance(0.12):
                 groups = self.pick(f"ROLLUP ({groups})", f"CUBE ({groups})", f"GROUPING SETS (({groups}), ())")
@@ -219,7 +219,7 @@ class Generator:
                 chosen.append((f"{self.pick('rank()', 'dense_rank()', 'count(*)', f'sum({i})', f'max({i})')} {over}", NUM))
         if not chosen:
             chosen = [("1", INT)]
-        distinct = "DISTINCT " if self.chance(0.2) and all(k in (INT, TXT) for _, k in chosen) else ""
+        distinct = "DISTINCT " if self.chance(0.2) else ""
         return f"SELECT {distinct}" + ", ".join(f"{e} AS k{i + 1}" for i, (e, _) in enumerate(chosen)) + f" FROM {source}", {f"k{i + 1}": k for i, (_, k) in enumerate(chosen)}
 
     # ---- changes ----
