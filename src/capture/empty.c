@@ -18,6 +18,7 @@
 #include "access/transam.h"
 #include "access/relation.h"
 #include "capture/capture_internal.h"
+#include "catalog/pg_inherits.h"
 #include "executor/spi.h"
 #include "module.h"
 #include "storage/bufmgr.h"
@@ -45,6 +46,18 @@ blocks_of(Oid relid)
 		return 0;
 	result = RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ? RelationGetNumberOfBlocks(rel) : 0;
 	relation_close(rel, AccessShareLock);
+	return result;
+}
+
+/* The same with all partitions and children. */
+static BlockNumber
+blocks_of_tree(Oid relid)
+{
+	BlockNumber result = 0;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+		result += blocks_of(lfirst_oid(lc));
 	return result;
 }
 
@@ -81,7 +94,7 @@ oldest_frontier(const List *streams, Oid relid)
 static bool
 is_consumed(Oid segment, FullTransactionId oldest)
 {
-	Relation	rel = table_open(segment, NoLock);
+	Relation	rel = table_open(segment, AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan_strat(rel, snapshot, 0, NULL, true, false);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
@@ -144,10 +157,15 @@ empty_buffer(PgsSource *source)
 		/* after the lock: whoever held it until now has stored a frontier that counts */
 		List	   *streams = pgs_stream_list();
 		FullTransactionId oldest = oldest_frontier(streams, source->relid);
+		bool		large = blocks_of(retired) + blocks_of(current) > blocks_of_tree(source->relid) + LAG_BLOCKS;
 
-		if (locked && is_consumed(retired, oldest))
-			truncate_segment(retired);
-		else if (blocks_of(retired) + blocks_of(current) > blocks_of(source->relid) + LAG_BLOCKS)
+		/* a segment that only a lock keeps is emptied another time, and nobody is to blame */
+		if ((locked || large) && is_consumed(retired, oldest))
+		{
+			if (locked)
+				truncate_segment(retired);
+		}
+		else if (large)
 			give_up_laggards(source, streams, oldest);
 	}
 	else if (blocks_of(current) > SEGMENT_BLOCKS)

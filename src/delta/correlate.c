@@ -163,12 +163,13 @@ add_key(Query *sub, Expr *expr, int n)
 	return tle->resno;
 }
 
-static bool
-limit_value(Node *limit, int64 *value)
+/* The value of a LIMIT or OFFSET, where that is a constant and not NULL. */
+bool
+pgs_limit_value(Node *limit, int64 *value)
 {
 	Const	   *constant = (Const *) eval_const_expressions(NULL, limit);
 
-	if (!IsA(constant, Const) || constant->consttype != INT8OID)
+	if (constant == NULL || !IsA(constant, Const) || constant->consttype != INT8OID)
 		return false;
 	*value = constant->constisnull ? -1 : DatumGetInt64(constant->constvalue);
 	return *value >= 0;
@@ -190,8 +191,8 @@ limit_by_key(Query *sub, const List *keys)
 	ListCell   *lc;
 	Oid			le = InvalidOid;
 
-	if ((sub->limitCount && !limit_value(sub->limitCount, &count)) ||
-		(sub->limitOffset && !limit_value(sub->limitOffset, &offset)) || (ties && offset > 0))
+	if ((sub->limitCount && !pgs_limit_value(sub->limitCount, &count)) ||
+		(sub->limitOffset && !pgs_limit_value(sub->limitOffset, &offset)) || (ties && offset > 0))
 		return NULL;
 	outer = pgs_peel_limit(sub);
 	/* the order is the window's now */

@@ -58,6 +58,9 @@ typedef struct PgsBlock
 	int			nkeys;			/* 0: one group, always there */
 	List	   *eqops;			/* of Oid, for each key */
 	bool		open;			/* equal keys may look different, and SQL leaves open which one stands for a group */
+	int64		limit;			/* of a LIMIT: how many rows the state has if there are as many; 0: not known */
+	List	   *order;			/* of a LIMIT: of SortGroupClause, by their places in the list */
+	List	   *order_columns;	/* of int, for each of them: column of the state */
 	AttrNumber	rows;			/* column of the state: how many rows the group has; 0 for partitions */
 	List	   *aggregates;		/* of PgsAggregate */
 	List	   *columns;		/* of ColumnDef: the state */

@@ -45,6 +45,7 @@ typedef struct PgsMatch
 	int			resno;			/* the column of the subquery that holds it */
 	bool		null_safe;		/* NULL is equal to NULL */
 } PgsMatch;
+extern bool pgs_limit_value(Node *limit, int64 *value);
 extern bool pgs_is_correlated(Query *sub);
 extern bool pgs_is_never_null(Query *query, Node *expr);
 extern Query *pgs_domain(Query *query, List *nodes, List *quals);

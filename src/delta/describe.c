@@ -41,7 +41,8 @@ block_reason(const PgsBlock *block)
 	initStringInfo(&buf);
 	if (block->kind == PGS_BLOCK_PARTITION)
 		return block->nkeys > 0 ? psprintf("for %s each partition that a change touches is computed again", block->title) :
-			psprintf("%s of the whole input, which is computed again after each change of it", block->title);
+			psprintf(block->limit > 0 ? "%s of the whole input, which is computed again when a change comes before its last row" :
+					 "%s of the whole input, which is computed again after each change of it", block->title);
 	if (block->kind == PGS_BLOCK_DISTINCT)
 		return psprintf("how often each row is there is counted, and follows the changes%s", open);
 	append_names(&buf, block, PGS_AGG_COUNT, PGS_AGG_AVG_NUMERIC);

@@ -8,6 +8,8 @@
  *
  *     SELECT columns, 1 FROM (query, keys touched)  UNION ALL  SELECT columns, -1 FROM state, keys touched
  *
+ * Of a LIMIT, a change that sorts behind its last row touches nothing.  So the state holds what it is ordered by, too.
+ *
  * No old state of the input is needed.  Equal keys may look different here (1.0 and 1.00): every row has its own.
  */
 #include "postgres.h"
@@ -124,15 +126,15 @@ hash_of(const List *keys)
 
 /* ---- the cut ---- */
 
-/* SELECT keys FROM ...: what the delta tells of the partitions. */
+/* SELECT keys FROM ...: what the delta tells of the partitions; of a LIMIT, what it is ordered by. */
 static Query *
-input_query(Query *query, const KeyList *keys)
+input_query(Query *query, const List *exprs)
 {
 	Query	   *input = copyObject(query);
 	List	   *targets = NIL;
 	ListCell   *lc;
 
-	foreach(lc, keys->exprs)
+	foreach(lc, exprs)
 		targets = lappend(targets, pgs_target(copyObject(lfirst(lc)), list_length(targets) + 1,
 											  psprintf("k%d", list_length(targets) + 1)));
 	if (targets == NIL)
@@ -164,6 +166,49 @@ state_target(const PgsBlock *block, AttrNumber attno, const TargetEntry *tle, in
 					  resno, tle->resname);
 }
 
+/* What a LIMIT is ordered by, where a boundary can be told from it. */
+static List *
+find_order(Query *query, PgsBlock *block)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (!query->sortClause || query->hasTargetSRFs || !pgs_limit_value(query->limitCount, &block->limit) || block->limit == 0)
+	{
+		block->limit = 0;
+		return NIL;
+	}
+	foreach(lc, query->sortClause)
+	{
+		SortGroupClause *clause = copyObject(lfirst_node(SortGroupClause, lc));
+
+		clause->tleSortGroupRef = foreach_current_index(lc) + 1;
+		block->order = lappend(block->order, clause);
+		result = lappend(result, get_sortgroupclause_expr(lfirst(lc), query->targetList));
+	}
+	return result;
+}
+
+/* The columns of the state that hold what a LIMIT is ordered by; those that are not selected are added. */
+static void
+add_order(PgsBlock *block, const List *exprs, List **targets)
+{
+	ListCell   *lc;
+
+	foreach(lc, exprs)
+	{
+		int			attno = 0;
+		ListCell   *target;
+
+		foreach(target, *targets)
+			if (equal(lfirst_node(TargetEntry, target)->expr, lfirst(lc)))
+				attno = lfirst_node(TargetEntry, target)->resno;
+		if (attno == 0)
+			attno = add_column(block, targets, copyObject(lfirst(lc)), psprintf("o%d", foreach_current_index(lc) + 1))->resno;
+		block->order_columns = lappend_int(block->order_columns, attno);
+	}
+}
+
 /*
  * Cut a level with window functions, DISTINCT ON or LIMIT, one of them, and no aggregate; its FROM is linear.
  */
@@ -175,6 +220,7 @@ pgs_cut_partition(PgsCut *cut, Query *query)
 	List	   *targets = NIL;
 	List	   *outputs = NIL;
 	List	   *junk = NIL;
+	List	   *order = NIL;
 	ListCell   *lc;
 
 	block = pgs_cut_new_block(PGS_BLOCK_PARTITION, query->hasWindowFuncs ? "window functions" :
@@ -183,7 +229,9 @@ pgs_cut_partition(PgsCut *cut, Query *query)
 	block->eqops = keys.eqops;
 	if (query->hasWindowFuncs)
 		query->sortClause = NIL;
-	block->input = input_query(query, &keys);
+	if (!query->hasWindowFuncs && !query->hasDistinctOn)
+		order = find_order(query, block);
+	block->input = input_query(query, order ? order : keys.exprs);
 	targets = list_make1(pgs_target(hash_of(keys.exprs), Anum_state_hash, "h"));
 	foreach(lc, keys.exprs)
 		(void) add_column(block, &targets, copyObject(lfirst(lc)), psprintf("k%d", foreach_current_index(lc) + 1));
@@ -216,6 +264,7 @@ pgs_cut_partition(PgsCut *cut, Query *query)
 		}
 		outputs = lappend(outputs, state_target(block, attno, tle, list_length(outputs) + 1));
 	}
+	add_order(block, order, &targets);
 	foreach(lc, junk)
 		lfirst_node(TargetEntry, lc)->resno = list_length(targets) + 1 + foreach_current_index(lc);
 	query->targetList = list_concat(targets, junk);
@@ -226,6 +275,76 @@ pgs_cut_partition(PgsCut *cut, Query *query)
 }
 
 /* ---- deltas ---- */
+
+static Var *
+column_of(const PgsBlock *block, int varno, AttrNumber attno)
+{
+	ColumnDef  *def = list_nth_node(ColumnDef, block->columns, attno - 1);
+
+	return makeVar(varno, attno, def->typeName->typeOid, def->typeName->typemod, def->collOid, 0);
+}
+
+/* ORDER BY the first columns as a LIMIT does, then "last", if given; one row, behind so many. */
+static void
+order_as(Query *query, const PgsBlock *block, Expr *last, int64 offset)
+{
+	query->sortClause = copyObject(block->order);
+	for (int i = 0; i < list_length(block->order); i++)
+		list_nth_node(TargetEntry, query->targetList, i)->ressortgroupref = i + 1;
+	if (last)
+	{
+		int			n = list_length(query->targetList) + 1;
+		TargetEntry *tle = pgs_target(last, n, "last");
+
+		tle->ressortgroupref = n;
+		query->targetList = lappend(query->targetList, tle);
+		query->sortClause = lappend(query->sortClause, pgs_group_clause(last, n));
+	}
+	query->limitCount = (Node *) pgs_int8_const(1);
+	if (offset > 0)
+		query->limitOffset = (Node *) pgs_int8_const(offset);
+}
+
+static Query *
+with_flag(Query *query, int ncolumns, bool flag)
+{
+	Query	   *result = pgs_select_from(pgs_subquery_item(query, "arm"));
+
+	result->targetList = list_truncate(pgs_vars_of(query->targetList), ncolumns);
+	result->targetList = lappend(result->targetList, pgs_target((Expr *) makeBoolConst(flag, false), ncolumns + 1, "last"));
+	return result;
+}
+
+/*
+ * The first of the changed rows, if it sorts before the last row of the state, or as it does; any, if the state has less rows than
+ * the LIMIT lets it have.
+ */
+static Query *
+before_last(const PgsBlock *block, Query *delta)
+{
+	int			n = list_length(block->order);
+	List	   *columns = NIL;
+	Query	   *last;
+	Query	   *both;
+	Query	   *first;
+	Query	   *query;
+	ListCell   *lc;
+
+	foreach(lc, block->order_columns)
+		columns = lappend(columns, pgs_target((Expr *) column_of(block, 1, lfirst_int(lc)), list_length(columns) + 1,
+											  psprintf("s%d", list_length(columns) + 1)));
+	last = pgs_cut_state_query(unconstify(PgsBlock *, block), columns, NULL);
+	order_as(last, block, NULL, block->limit - 1);
+	both = pgs_delta_union_all(list_make2(with_flag(delta, n, false), with_flag(last, n, true)));
+	first = pgs_select_from(pgs_subquery_item(both, "both"));
+	first->targetList = list_truncate(pgs_vars_of(both->targetList), n);
+	/* of rows that sort alike, the changed one is first */
+	order_as(first, block, (Expr *) makeVar(1, n + 1, BOOLOID, -1, InvalidOid, 0), 0);
+	query = pgs_select_from(pgs_subquery_item(first, "first"));
+	query->targetList = list_make1(pgs_target((Expr *) makeBoolConst(true, false), 1, "one"));
+	query->jointree->quals = (Node *) makeBoolExpr(NOT_EXPR, list_make1(makeVar(1, n + 1, BOOLOID, -1, InvalidOid, 0)), -1);
+	return query;
+}
 
 /*
  * The keys that the delta of a block's input touches, and their hash; without keys, one row or none.
@@ -241,7 +360,9 @@ pgs_delta_touched(const PgsBlock *block, Query *delta)
 	initStringInfo(&sql);
 	for (int i = 1; i <= block->nkeys; i++)
 		appendStringInfo(&sql, "%sk%d", i > 1 ? ", " : "", i);
-	if (block->nkeys == 0)
+	if (block->limit > 0)
+		query = before_last(block, delta);
+	else if (block->nkeys == 0)
 		query = pgs_delta_parse("SELECT true AS one FROM d LIMIT 1", delta, NULL);
 	else
 		query = pgs_delta_parse(psprintf("SELECT %s FROM d GROUP BY %s", sql.data, sql.data), delta, NULL);
@@ -263,14 +384,6 @@ partitions_now(const PgsBlock *block, const PgsDelta *keys, bool nulls)
 	query->targetList = pgs_vars_of(sub->targetList);
 	pgs_add_weight(query, pgs_int8_const(1));
 	return query;
-}
-
-static Var *
-column_of(const PgsBlock *block, int varno, AttrNumber attno)
-{
-	ColumnDef  *def = list_nth_node(ColumnDef, block->columns, attno - 1);
-
-	return makeVar(varno, attno, def->typeName->typeOid, def->typeName->typemod, def->collOid, 0);
 }
 
 /* What is stored of them, with weight -1: found by the hash, known by the keys. */

@@ -145,9 +145,9 @@ strip_for_exists(Query *sub)
 static void
 strip_limit(Query *sub)
 {
-	Const	   *count = (Const *) sub->limitCount;
+	int64		count;
 
-	if (count && IsA(count, Const) && !count->constisnull && DatumGetInt64(count->constvalue) > 0 && !sub->limitOffset)
+	if (pgs_limit_value(sub->limitCount, &count) && count > 0 && !sub->limitOffset)
 		sub->limitCount = NULL;
 }
 
@@ -659,7 +659,7 @@ scalar_value(Sublinks *s, SubLink *sublink)
 	bool		array = sublink->subLinkType == ARRAY_SUBLINK;
 	Oid			type = exprType((Node *) linitial_node(TargetEntry, sub->targetList)->expr);
 	Oid			collation = exprCollation((Node *) linitial_node(TargetEntry, sub->targetList)->expr);
-	Const	   *limit = (Const *) sub->limitCount;
+	int64		limit;
 	bool		single;
 	List	   *matches;
 	List	   *aggrefs;
@@ -677,7 +677,7 @@ scalar_value(Sublinks *s, SubLink *sublink)
 		return aggregate_value(s, sub, aggregates, aggrefs);
 	if (sub->hasAggs && !sub->groupClause && pgs_is_correlated(sub))
 		return refuse(s, "a correlated subquery with HAVING, or more than aggregates without GROUP BY");
-	single = !array && ((limit && IsA(limit, Const) && !limit->constisnull && DatumGetInt64(limit->constvalue) == 1) ||
+	single = !array && ((pgs_limit_value(sub->limitCount, &limit) && limit == 1) ||
 						(sub->hasAggs && !sub->groupClause && !sub->groupingSets && !sub->hasTargetSRFs));
 	if (sub->limitOption == LIMIT_OPTION_WITH_TIES)
 		single = false;

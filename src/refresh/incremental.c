@@ -74,7 +74,8 @@ make_plans(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List 
 		if (!plan)
 			continue;
 		plans.cost += cost_with_writes(plan);
-		if (pgs_delta_computes_again(block))
+		/* (most changes come behind the last row of a LIMIT; and the whole would compute it as well) */
+		if (pgs_delta_computes_again(block) && block->limit == 0)
 		{
 			PgsDelta   *keys;
 			Query	   *again = pgs_state_again_query(block, plan->planTree->plan_rows, &keys);

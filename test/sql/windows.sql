@@ -40,10 +40,23 @@ INSERT INTO queries (name, q) VALUES
  ('winsrf', 'SELECT id, row_number() OVER (PARTITION BY g ORDER BY id) AS n, generate_series(1, id % 3) AS i FROM a'),
  ('aggdistsrf', 'SELECT DISTINCT generate_series(1, count(*)::int) AS i FROM a GROUP BY g'),
  ('twice', 'WITH t AS (SELECT g, sum(v) AS s FROM a GROUP BY g) SELECT x.g, y.s FROM t x JOIN t y ON x.g = y.g');
+-- of a LIMIT, only what comes before its last row counts
+INSERT INTO queries (name, q) VALUES
+ ('limit1', 'SELECT id, v FROM a ORDER BY v DESC NULLS LAST, id LIMIT 5'),
+ ('limit2', 'SELECT id FROM a ORDER BY v NULLS FIRST, g DESC, id OFFSET 3 LIMIT 4'),
+ ('limit3', 'SELECT h FROM a ORDER BY h FETCH FIRST 3 ROWS WITH TIES'),
+ ('limit4', 'SELECT g, sum(v) AS s FROM a GROUP BY g ORDER BY sum(v) DESC, g LIMIT 2'),
+ ('limit5', 'SELECT a.id, b.id AS b FROM a JOIN b USING (g) ORDER BY a.v + b.w, a.id, b.id LIMIT 7'),
+ ('limit6', 'SELECT id FROM a ORDER BY id LIMIT 100'),
+ ('limit7', 'SELECT x.id FROM (SELECT id, v FROM a ORDER BY v DESC, id LIMIT 8) x JOIN b ON b.id = x.id'),
+ ('limit8', 'SELECT id FROM a ORDER BY h DESC, id LIMIT 2 + 1'),
+ ('limit9', 'SELECT id FROM a ORDER BY id DESC OFFSET 38 LIMIT 3');
 SELECT dbt_pgstream.create_stream_table(name, q, '1d') FROM queries ORDER BY i;
 SELECT oracle.attach();
 SELECT name, c.block, c.rule, c.reason FROM queries, LATERAL dbt_pgstream.check_query(q) c WHERE block NOT IN ('query', 'result') ORDER BY i;
 SELECT dbt_pgstream.refresh_all();
+INSERT INTO a VALUES (500, 1, 'h0', 500), (501, 1, 'h2', -5), (502, 1, NULL, NULL); SELECT oracle.follow('wn');
+DELETE FROM a WHERE id = 500; SELECT oracle.follow('wn'); UPDATE a SET v = v + 1 WHERE id = 20; SELECT oracle.follow('wn'); UPDATE a SET v = 1000 WHERE id = 3; SELECT oracle.follow('wn'); DELETE FROM a WHERE id IN (39, 40, 2); SELECT oracle.follow('wn');
 INSERT INTO a VALUES (100, 2, 'h1', 7), (101, NULL, 'h2', 7.0), (102, 3, NULL, NULL);
 SELECT oracle.follow('wn');
 DELETE FROM a WHERE id IN (3, 7, 8); SELECT oracle.follow('wn');

@@ -19,9 +19,16 @@ def prepare(c):
     c("SELECT dbt_pgstream.create_stream_table('joined', 'SELECT d.name, sum(s.v) AS s, max(s.v) AS m, count(DISTINCT s.id) AS n FROM src s JOIN dim d USING (g) GROUP BY d.name', '20ms')")
 
 
+    # states of the other kind: several rows for a key
+    c("SELECT dbt_pgstream.create_stream_table('ranked', 'SELECT id, g, row_number() OVER (PARTITION BY g ORDER BY v, id) AS n FROM src', '20ms')")
+    c("SELECT dbt_pgstream.create_stream_table('top', 'SELECT id, v FROM rows ORDER BY v DESC, id LIMIT 10', '20ms')")
+    c("SELECT dbt_pgstream.create_stream_table('asked', 'SELECT g, (SELECT max(v) FROM src WHERE src.g = d.g) AS m FROM dim d WHERE NOT EXISTS (SELECT FROM src WHERE src.g = d.g AND v % 7 = 3)', '20ms')")
+
+
 def check(c):
     c("SELECT dbt_pgstream.refresh_all()")
-    assert c.right("rows") and c.right("groups") and c.right("joined")
+    for name in ("rows", "groups", "joined", "ranked", "top", "asked"):
+        assert c.right(name), name
     # by its changes, not because somebody noticed and computed the whole
     assert not c("SELECT reason FROM dbt_pgstream.pgs_refresh_history WHERE reason LIKE 'repaired%'")
     # one snapshot: the parts agree with their total
