@@ -37,6 +37,7 @@ OBJS = \
 	src/delta/correlate.o \
 	src/delta/sublink.o \
 	src/delta/lateral.o \
+	src/delta/wholerow.o \
 	src/delta/block.o \
 	src/delta/aggregate.o \
 	src/delta/distinct.o \

@@ -290,6 +290,8 @@ pgs_cut_query(PgsCut *cut, Query *query)
 	if (query->cteList && !pgs_cut_inline_ctes(query))
 		return pgs_cut_refuse(cut, "a recursive query");
 	pgs_flatten_groups(query);
+	if (!query->setOperations)
+		pgs_spell_whole_rows(query);
 	why = level_obstacle(query);
 	if (why)
 		return pgs_cut_refuse(cut, why);

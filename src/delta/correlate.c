@@ -392,12 +392,21 @@ gather_nullable(Node *node, bool nullable, Bitmapset **result)
 	}
 }
 
+/* Items of a level that an outer join may pad with NULLs. */
+Bitmapset *
+pgs_nullable_items(Query *query)
+{
+	Bitmapset  *result = NULL;
+
+	gather_nullable((Node *) query->jointree, false, &result);
+	return result;
+}
+
 /* Whether an expression of a level is a column that is never NULL. */
 bool
 pgs_is_never_null(Query *query, Node *expr)
 {
 	Var		   *var = (Var *) expr;
-	Bitmapset  *nullable = NULL;
 	RangeTblEntry *rte;
 	bool		result;
 
@@ -406,8 +415,7 @@ pgs_is_never_null(Query *query, Node *expr)
 	if (expr == NULL || !IsA(var, Var) || var->varlevelsup != 0 || var->varattno <= 0 || query->setOperations ||
 		query->groupingSets)
 		return false;
-	gather_nullable((Node *) query->jointree, false, &nullable);
-	if (bms_is_member(var->varno, nullable))
+	if (bms_is_member(var->varno, pgs_nullable_items(query)))
 		return false;
 	rte = rt_fetch(var->varno, query->rtable);
 	if (rte->rtekind == RTE_SUBQUERY)

@@ -47,10 +47,14 @@ typedef struct PgsMatch
 } PgsMatch;
 extern bool pgs_limit_value(Node *limit, int64 *value);
 extern bool pgs_is_correlated(Query *sub);
+extern Bitmapset *pgs_nullable_items(Query *query);
 extern bool pgs_is_never_null(Query *query, Node *expr);
 extern Query *pgs_domain(Query *query, List *nodes, List *quals);
 extern Query *pgs_decorrelate(Query *sub, Query *domain, bool empty_known, List **matches);
 extern Expr *pgs_match_condition(const PgsMatch *match, int rtindex);
+
+/* wholerow.c */
+extern void pgs_spell_whole_rows(Query *query);
 
 /* lateral.c */
 extern bool pgs_cut_laterals(PgsCut *cut, Query *query);
