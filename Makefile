@@ -17,6 +17,7 @@ OBJS = \
 	src/capture/mark.o \
 	src/capture/buffer.o \
 	src/capture/trigger.o \
+	src/capture/spare.o \
 	src/capture/wake.o \
 	src/capture/obstacle.o \
 	src/capture/attach.o \

@@ -8,6 +8,7 @@
 
 #include <limits.h>
 
+#include "capture/capture.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "module.h"
@@ -73,6 +74,7 @@ _PG_init(void)
 							"Hours for which the refresh history is kept (-1: for ever).",
 							NULL, &pgs_history_retention, 7 * 24, -1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("dbt_pgstream");
+	pgs_capture_install_hook();
 
 	if (process_shared_preload_libraries_in_progress)
 		pgs_schedule_register_launcher();

@@ -73,6 +73,9 @@ extern bool pgs_capture_has_frontier(const PgsStream *stream);
 extern void pgs_capture_set_frontier(PgsStream *stream, Datum snapshot, int64 cid);
 extern char *pgs_capture_home(void);
 
+/* spare.c */
+extern void pgs_capture_install_hook(void);
+
 /* wake.c */
 #define PGS_WORKER_TYPE "dbt_pgstream scheduler"
 extern int	pgs_wake_workers(Oid dboid, bool wake);

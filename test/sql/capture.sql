@@ -202,6 +202,34 @@ SELECT dbt_pgstream_internal.maintain_capture();
 SELECT buffered('moods');
 INSERT INTO moods VALUES ('blue');
 SELECT go('plain_mood'), go('plain_mood');
+-- an update of a column that nobody uses collects no rows, but a trigger of the user that wants them gets them
+CREATE TABLE wide (id int PRIMARY KEY, used int, unused int, twice int GENERATED ALWAYS AS (unused * 2) STORED);
+INSERT INTO wide SELECT i, i, i FROM generate_series(1, 5) i;
+SELECT dbt_pgstream.create_stream_table('on_wide', 'SELECT id, used FROM wide', '1d');
+SELECT oracle.attach();
+SELECT dbt_pgstream.refresh_stream_table('on_wide');
+UPDATE wide SET unused = 7;
+SELECT buffered('wide');
+CREATE FUNCTION seen() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE WARNING '% old, % new', (SELECT count(*) FROM old_rows), (SELECT count(*) FROM new_rows); RETURN NULL; END$$;
+CREATE TRIGGER seen AFTER UPDATE ON wide REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION seen();
+UPDATE wide SET unused = 8;
+SELECT buffered('wide');
+DROP TRIGGER seen ON wide;
+-- a trigger before it sets a column that is used
+CREATE FUNCTION sets_used() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.used := NEW.unused; RETURN NEW; END$$;
+CREATE TRIGGER sets_used BEFORE UPDATE ON wide FOR EACH ROW EXECUTE FUNCTION sets_used();
+UPDATE wide SET unused = 9 WHERE id < 3;
+SELECT buffered('wide');
+DROP TRIGGER sets_used ON wide;
+-- somebody uses a column that is generated from it
+SELECT dbt_pgstream.create_stream_table('on_twice', 'SELECT id, twice FROM wide', '1d');
+SELECT oracle.attach();
+SELECT dbt_pgstream.refresh_stream_table('on_twice');
+UPDATE wide SET unused = 10 WHERE id = 4;
+SELECT buffered('wide');
+SELECT dbt_pgstream.refresh_stream_table('on_twice'), dbt_pgstream.refresh_stream_table('on_wide');
+SELECT oracle.check('on_twice'), oracle.check('on_wide');
+DROP TABLE on_wide, on_twice;
 -- marks, too
 DO $$BEGIN FOR i IN 1..1000 LOOP TRUNCATE c.src CASCADE; COMMIT; END LOOP; END$$;
 SELECT count(*) >= 1000 AS many FROM dbt_pgstream_internal.change;
