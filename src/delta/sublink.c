@@ -780,14 +780,78 @@ joins_hold_sublinks(Query *query)
 		if (checkExprHasSubLink(lfirst(lc)))
 			return true;
 	foreach(lc, query->rtable)
+		if (lfirst_node(RangeTblEntry, lc)->rtekind == RTE_VALUES &&
+			checkExprHasSubLink((Node *) lfirst_node(RangeTblEntry, lc)->values_lists))
+			return true;
+	return false;
+}
+
+static bool
+whole_item_walker(Node *node, int *rtindex)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		return ((Var *) node)->varno == *rtindex && ((Var *) node)->varattno == 0 && ((Var *) node)->varlevelsup == 0;
+	return expression_tree_walker(node, whole_item_walker, rtindex);
+}
+
+/*
+ * A function in FROM with subqueries in its arguments, generate_series((SELECT min(day) ...), ...), as a level of its own, so that it may
+ * stand on any side of a join.  False if there are other items that it refers to, or its whole row is asked for.
+ */
+static bool
+isolate_functions(Query *query)
+{
+	bool		alone = list_length(query->jointree->fromlist) == 1 && IsA(linitial(query->jointree->fromlist), RangeTblRef);
+
+	for (int i = 1; i <= list_length(query->rtable) && !alone; i++)
+	{
+		RangeTblEntry *rte = rt_fetch(i, query->rtable);
+		Query	   *level;
+		List	   *names;
+		List	   *vars;
+		ListCell   *lc;
+
+		if (rte->rtekind != RTE_FUNCTION || !checkExprHasSubLink((Node *) rte->functions))
+			continue;
+		if (contain_var_clause((Node *) rte->functions) || query_tree_walker(query, whole_item_walker, &i, QTW_IGNORE_RT_SUBQUERIES))
+			return false;
+		pgs_expand_rte(rte, 1, &names, &vars);
+		level = pgs_select_from(copyObject(rte));
+		foreach(lc, vars)
+			level->targetList = lappend(level->targetList, pgs_target(lfirst(lc), foreach_current_index(lc) + 1,
+																	  strVal(list_nth(names, foreach_current_index(lc)))));
+		level->hasSubLinks = true;
+		lfirst(list_nth_cell(query->rtable, i - 1)) = pgs_subquery_item(level, rte->eref->aliasname);
+	}
+	return true;
+}
+
+/*
+ * The arguments of functions in FROM.  What stands for a subquery there must be beside the
+ * function, not joined around it.
+ */
+static bool
+cut_functions(Sublinks *s)
+{
+	ListCell   *lc;
+
+	foreach(lc, s->query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		int			before = list_length(s->outer);
 
-		if ((rte->rtekind == RTE_FUNCTION && checkExprHasSubLink((Node *) rte->functions)) ||
-			(rte->rtekind == RTE_VALUES && checkExprHasSubLink((Node *) rte->values_lists)))
-			return true;
+		if (rte->rtekind != RTE_FUNCTION || !checkExprHasSubLink((Node *) rte->functions))
+			continue;
+		rte->functions = (List *) sublink_mutator((Node *) rte->functions, s);
+		rte->lateral = true;
+		if (s->cut->obstacle)
+			return false;
+		if (list_length(s->outer) > before)
+			return pgs_cut_refuse(s->cut, "a subquery in a function of FROM that is more than an aggregate") != NULL;
 	}
-	return false;
+	return true;
 }
 
 /*
@@ -806,8 +870,8 @@ pgs_cut_sublinks(PgsCut *cut, Query *query)
 
 	pgs_forget_join_aliases(query);
 	pgs_hoist_joins(query, false);
-	if (joins_hold_sublinks(query))
-		return pgs_cut_refuse(cut, "a subquery in a function of FROM, or in the condition of an outer join") != NULL;
+	if (joins_hold_sublinks(query) || !isolate_functions(query))
+		return pgs_cut_refuse(cut, "a subquery in VALUES, in a function beside what it refers to, or in the condition of an outer join") != NULL;
 	foreach(lc, make_ands_implicit((Expr *) query->jointree->quals))
 	{
 		if (checkExprHasSubLink(lfirst(lc)))
@@ -825,7 +889,7 @@ pgs_cut_sublinks(PgsCut *cut, Query *query)
 			rest = lappend(rest, qual);
 	}
 	query->targetList = (List *) sublink_mutator((Node *) query->targetList, &s);
-	if (cut->obstacle)
+	if (cut->obstacle || !cut_functions(&s))
 		return false;
 
 	from = makeFromExpr(list_concat(query->jointree->fromlist, s.inner), NULL);

@@ -59,6 +59,12 @@ INSERT INTO queries (name, q) VALUES
  ('lwin', 'SELECT a.id, x.r FROM a, LATERAL (SELECT rank() OVER (ORDER BY w) AS r FROM b WHERE b.g = a.g) x'),
  ('lfun', 'SELECT a.id, e FROM a, LATERAL generate_series(1, a.g) e WHERE e NOT IN (SELECT x FROM c WHERE y = 1)'),
  ('lleftfun', 'SELECT a.id, e FROM a LEFT JOIN LATERAL generate_series(1, a.g - 1) e ON true'),
+ ('spine', 'SELECT d.i, count(a.id) AS n FROM generate_series((SELECT min(id) FROM b), (SELECT max(w) FROM b)) d(i) LEFT JOIN a ON a.g = d.i GROUP BY d.i'),
+ -- found by the random tester: columns that nobody uses, an order beneath an aggregate, values of a padded side
+ ('unusedcol', 'SELECT x.k FROM (SELECT id AS k, (SELECT min(h) FROM a WHERE a.g IS NOT DISTINCT FROM b.g) AS m FROM b) x'),
+ ('orderin', 'SELECT n, count(*) AS c FROM (SELECT g, count(*) AS n FROM a GROUP BY g ORDER BY n DESC, g) x GROUP BY n ORDER BY c'),
+ ('padlat', 'SELECT a.id, x.n, y.m FROM a LEFT JOIN b ON b.id = a.g LEFT JOIN LATERAL (SELECT count(*) AS n FROM c WHERE c.k IS NOT DISTINCT FROM b.g) x ON true LEFT JOIN LATERAL (SELECT c.x AS m FROM c WHERE c.y IS NOT DISTINCT FROM b.g ORDER BY c.x DESC LIMIT 1) y ON true'),
+ ('padroll', 'SELECT b.g, a.h, min(a.id) AS m, max(x.n) AS n FROM a LEFT JOIN b ON b.id = a.g LEFT JOIN LATERAL (SELECT max(x) AS n FROM c WHERE c.k IS NOT DISTINCT FROM b.g) x ON true GROUP BY ROLLUP (b.g, a.h)'),
  ('withsub', 'WITH t AS (SELECT g, sum(w) AS s FROM b GROUP BY g) SELECT id FROM a WHERE v > (SELECT max(s) FROM t) OR EXISTS (SELECT FROM t WHERE t.g = a.g AND t.s > 20)');
 SELECT dbt_pgstream.create_stream_table(name, q, '1d') FROM queries ORDER BY i;
 SELECT oracle.attach();
