@@ -36,6 +36,8 @@ OBJS = \
 	src/delta/peel.o \
 	src/delta/grouping.o \
 	src/delta/correlate.o \
+	src/delta/quantified.o \
+	src/delta/scalar.o \
 	src/delta/sublink.o \
 	src/delta/lateral.o \
 	src/delta/wholerow.o \

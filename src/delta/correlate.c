@@ -562,8 +562,8 @@ pgs_decorrelate(Query *sub, Query *domain, bool empty_known, List **matches)
 }
 
 /* The condition that joins item "rtindex", a subquery made independent, to a row outside. */
-Expr *
-pgs_match_condition(const PgsMatch *match, int rtindex)
+static Expr *
+match_condition(const PgsMatch *match, int rtindex)
 {
 	OpExpr	   *op = copyObject(match->op);
 	Node	   *inner = list_nth(op->args, match->inner);
@@ -575,4 +575,16 @@ pgs_match_condition(const PgsMatch *match, int rtindex)
 	if (match->null_safe)
 		return pgs_not_distinct(op->opno, (Expr *) linitial(op->args), (Expr *) lsecond(op->args));
 	return (Expr *) op;
+}
+
+/* All of them: a list of conditions, NIL for none. */
+List *
+pgs_match_conditions(const List *matches, int rtindex)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, matches)
+		result = lappend(result, match_condition(lfirst(lc), rtindex));
+	return result;
 }

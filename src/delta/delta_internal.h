@@ -51,7 +51,7 @@ extern Bitmapset *pgs_nullable_items(Query *query);
 extern bool pgs_is_never_null(Query *query, Node *expr);
 extern Query *pgs_domain(Query *query, List *nodes, List *quals);
 extern Query *pgs_decorrelate(Query *sub, Query *domain, bool empty_known, List **matches);
-extern Expr *pgs_match_condition(const PgsMatch *match, int rtindex);
+extern List *pgs_match_conditions(const List *matches, int rtindex);
 
 /* wholerow.c */
 extern void pgs_spell_whole_rows(Query *query);
@@ -59,7 +59,7 @@ extern void pgs_spell_whole_rows(Query *query);
 /* lateral.c */
 extern bool pgs_cut_laterals(PgsCut *cut, Query *query);
 
-/* sublink.c */
+/* sublink.c, scalar.c */
 extern bool pgs_cut_sublinks(PgsCut *cut, Query *query);
 extern Query *pgs_split_aggregates(Query *sub, List **aggrefs);
 extern Node *pgs_aggregates_outside(Node *expr, List *aggrefs, List *values);
@@ -114,6 +114,7 @@ extern List *pgs_vars_of(const List *targets);
 extern Expr *pgs_negated(Expr *weight);
 extern Expr *pgs_int8_const(int64 value);
 extern void pgs_bare_level(Query *query);
+extern bool pgs_is_plain(Query *query);
 extern Expr *pgs_operation(Oid opno, Expr *a, Expr *b);
 extern Expr *pgs_not_distinct(Oid eqop, Expr *a, Expr *b);
 extern void pgs_add_weight(Query *query, Expr *weight);

@@ -67,6 +67,15 @@ pgs_bare_level(Query *query)
 	query->limitOption = LIMIT_OPTION_COUNT;
 }
 
+/* Whether a subquery does nothing to the rows of its FROM and WHERE but to select columns. */
+bool
+pgs_is_plain(Query *query)
+{
+	return !query->setOperations && !query->hasAggs && !query->groupClause && !query->groupingSets && !query->havingQual &&
+		!query->hasWindowFuncs && !query->distinctClause && !query->hasTargetSRFs && !query->limitCount && !query->limitOffset &&
+		!query->cteList;
+}
+
 /* Put a weight behind the columns of a query. */
 void
 pgs_add_weight(Query *query, Expr *weight)

@@ -61,14 +61,6 @@ replace_columns(Query *query, int rtindex, List *exprs)
 
 /* ---- beside others ---- */
 
-static bool
-is_plain(Query *sub)
-{
-	return !sub->setOperations && !sub->hasAggs && !sub->groupClause && !sub->groupingSets && !sub->havingQual &&
-		!sub->hasWindowFuncs && !sub->distinctClause && !sub->hasTargetSRFs && !sub->limitCount && !sub->limitOffset &&
-		!sub->cteList;
-}
-
 /* Leave nothing in the place of an item. */
 static void
 remove_item(Query *query, int rtindex)
@@ -101,17 +93,6 @@ pull_up(Query *query, int rtindex, ListCell *place)
 	pgs_combine_range_tables(query, sub);
 	query->hasSubLinks |= sub->hasSubLinks;
 	replace_columns(query, rtindex, exprs);
-}
-
-static Node *
-conditions(const List *matches, int rtindex)
-{
-	List	   *result = NIL;
-	ListCell   *lc;
-
-	foreach(lc, matches)
-		result = lappend(result, pgs_match_condition(lfirst(lc), rtindex));
-	return result ? (Node *) make_ands_explicit(result) : NULL;
 }
 
 /* Put another subquery in the place of an item. */
@@ -171,6 +152,7 @@ join_aggregates(Laterals *l, int rtindex, Query *aggregates, List *aggrefs, Join
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	List	   *matches;
 	List	   *exprs;
+	List	   *quals;
 
 	aggregates = pgs_decorrelate(aggregates, domain, true, &matches);
 	if (!aggregates)
@@ -182,7 +164,8 @@ join_aggregates(Laterals *l, int rtindex, Query *aggregates, List *aggrefs, Join
 	if (exprs == NIL)
 		return refuse(l, "a LATERAL subquery with an aggregate whose value without rows is not known");
 	join->rarg = (Node *) ref;
-	join->quals = conditions(matches, ref->rtindex);
+	quals = pgs_match_conditions(matches, ref->rtindex);
+	join->quals = quals ? (Node *) make_ands_explicit(quals) : makeBoolConst(true, false);
 	remove_item(l->query, rtindex);
 	/* copies the join tree */
 	replace_columns(l->query, rtindex, exprs);
@@ -194,12 +177,15 @@ make_independent(Laterals *l, int rtindex, Node **quals, Query *domain)
 {
 	Query	   *sub = rt_fetch(rtindex, l->query->rtable)->subquery;
 	List	   *matches;
+	List	   *conditions;
 
 	sub = pgs_decorrelate(sub, domain, false, &matches);
 	if (!sub)
 		return refuse(l, "a LATERAL subquery that refers to its neighbours in a way that has no rule yet");
 	set_subquery(l->query, rtindex, sub);
-	*quals = make_and_qual(*quals, conditions(matches, rtindex));
+	conditions = pgs_match_conditions(matches, rtindex);
+	if (conditions)
+		*quals = make_and_qual(*quals, (Node *) make_ands_explicit(conditions));
 	return true;
 }
 
@@ -252,7 +238,7 @@ next_beside(Laterals *l, FromExpr *from, ListCell *cell)
 	Query	   *domain;
 	JoinExpr   *join;
 
-	if (is_plain(sub))
+	if (pgs_is_plain(sub))
 	{
 		pull_up(l->query, rtindex, cell);
 		return true;
