@@ -249,7 +249,8 @@ is_groupable(OpExpr *op, Node *inner)
 
 	if (!OidIsValid(entry->eq_opr) || !OidIsValid(entry->hash_extended_proc) || expression_returns_set(inner))
 		return false;
-	if (OidIsValid(op->inputcollid) && !get_collation_isdeterministic(op->inputcollid))
+	if ((OidIsValid(op->inputcollid) && !get_collation_isdeterministic(op->inputcollid)) ||
+		(OidIsValid(exprCollation(inner)) && !get_collation_isdeterministic(exprCollation(inner))))
 		return false;
 	if (op->opno == entry->eq_opr)
 		return true;

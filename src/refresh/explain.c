@@ -261,7 +261,7 @@ pgs_refresh_explain(const PgsStream *stream)
 	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	inc = pgs_delta_analyze(query, stream->id);
-	if (!inc->obstacle && pgs_incremental_lock(inc, AccessShareLock))
+	if (!inc->obstacle && pgs_incremental_lock(stream->id, inc, AccessShareLock))
 		result = explain_sources(stream, rel, query, inc);
 	/* not kept, or an explain in a long transaction would keep a refresh from filling them anew */
 	foreach(lc, inc->blocks)

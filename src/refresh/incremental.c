@@ -128,9 +128,9 @@ too_dear(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List *d
 
 /* ---- one refresh ---- */
 
-/* Lock the states for what will be done with them, before any plan reads one; false if one isn't there. */
+/* Lock the states for what will be done with them, before any plan reads one; false if they are not there, or of other blocks. */
 bool
-pgs_incremental_lock(const PgsIncrement *inc, LOCKMODE mode)
+pgs_incremental_lock(int64 stream_id, const PgsIncrement *inc, LOCKMODE mode)
 {
 	ListCell   *lc;
 
@@ -140,7 +140,11 @@ pgs_incremental_lock(const PgsIncrement *inc, LOCKMODE mode)
 			return false;
 		LockRelationOid(((PgsBlock *) lfirst(lc))->state, mode);
 	}
-	return true;
+	foreach(lc, inc->blocks)
+		if (!pgs_state_fits(lfirst(lc)))
+			return false;
+	/* one too many would be left behind, and taken for right when the query is cut as before */
+	return !pgs_state_exists(stream_id, list_length(inc->blocks) + 1);
 }
 
 static void
@@ -235,9 +239,9 @@ pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, Li
 {
 	Plans		plans;
 
-	if (!pgs_incremental_lock(inc, RowExclusiveLock))
+	if (!pgs_incremental_lock(stream->id, inc, RowExclusiveLock))
 	{
-		result->reason = "states were not there yet";
+		result->reason = "states were not there yet, or the query is cut in another way now";
 		return false;
 	}
 	plans = make_plans(stream, rel, inc, deltas);
@@ -260,7 +264,7 @@ pgs_incremental_fill(const PgsStream *stream, Query *query, const PgsIncrement *
 
 	pgs_state_prepare(stream->id, inc);
 	result = pgs_delta_analyze(query, stream->id);
-	(void) pgs_incremental_lock(result, RowExclusiveLock);
+	(void) pgs_incremental_lock(stream->id, result, RowExclusiveLock);
 	foreach(lc, result->blocks)
 		pgs_state_fill(lfirst(lc));
 	return result;

@@ -233,6 +233,8 @@ write_table(const PgsStream *stream, Query *query, bool captured, PgsChanges cha
 	table_close(rel, NoLock);
 	if (inc && !inc->obstacle)
 		pgs_locate_make_index(stream);
+	else if (inc)
+		pgs_state_drop(stream->id, 1);	/* nobody has kept them up to date */
 	if (result->rows.inserted + result->rows.updated + result->rows.deleted == 0 &&
 		strcmp(result->action, "INITIAL") != 0)
 		result->action = "NO_DATA";

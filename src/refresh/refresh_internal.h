@@ -44,6 +44,8 @@ extern void pgs_locate_run(const List *key, Relation rel, PlannedStmt *plan, con
 
 /* state.c */
 extern void pgs_state_prepare(int64 stream_id, const PgsIncrement *inc);
+extern bool pgs_state_fits(const PgsBlock *block);
+extern bool pgs_state_exists(int64 stream_id, int number);
 extern void pgs_state_fill(const PgsBlock *block);
 extern PgsDelta *pgs_state_keys(const PgsBlock *block, const char *name);
 extern Query *pgs_state_change_query(const PgsBlock *block, Query *delta);
@@ -57,7 +59,7 @@ extern bool pgs_scope_find(const PgsStream *stream, Query *query, List *deltas, 
 extern bool pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas,
 								PgsRefreshResult *result);
 extern PgsIncrement *pgs_incremental_fill(const PgsStream *stream, Query *query, const PgsIncrement *inc);
-extern bool pgs_incremental_lock(const PgsIncrement *inc, LOCKMODE mode);
+extern bool pgs_incremental_lock(int64 stream_id, const PgsIncrement *inc, LOCKMODE mode);
 extern void pgs_refresh_inconsistent(const char *what);
 
 #endif							/* PGS_REFRESH_INTERNAL_H */

@@ -22,7 +22,9 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "catalog/toasting.h"
+#include "commands/comment.h"
 #include "commands/tablecmds.h"
+#include "common/hashfn.h"
 #include "common/int.h"
 #include "compat.h"
 #include "executor/executor.h"
@@ -105,6 +107,12 @@ find_state(int64 stream_id, int number)
 	return get_relname_relid(pgs_delta_state_name(stream_id, number), get_namespace_oid(PGS_INTERNAL_SCHEMA, false));
 }
 
+bool
+pgs_state_exists(int64 stream_id, int number)
+{
+	return OidIsValid(find_state(stream_id, number));
+}
+
 /* Drop the states of a stream table from a number on. */
 void
 pgs_state_drop(int64 stream_id, int from)
@@ -143,6 +151,41 @@ pgs_state_prepare(int64 stream_id, const PgsIncrement *inc)
 	}
 	pgs_state_drop(stream_id, list_length(inc->blocks) + 1);
 	SetUserIdAndSecContext(save_userid, save_sec);
+}
+
+/* ---- what a state is of ---- */
+
+/*
+ * What a state holds depends on how its query is cut, and that on more than the query: a unique index, a NOT NULL.  So each state says
+ * what it was filled with, as its comment, and is of no use to a block that is another one by now.
+ */
+static char *
+signature(const PgsBlock *block)
+{
+	char	   *groups = nodeToString(block->groups);
+	char	   *input = nodeToString(block->input);
+	uint64		hash = hash_combine64(hash_bytes_extended((unsigned char *) groups, strlen(groups), 0),
+									  hash_bytes_extended((unsigned char *) input, strlen(input), 0));
+
+	return psprintf("filled as " UINT64_FORMAT, hash);
+}
+
+static void
+sign(const PgsBlock *block)
+{
+	CreateComments(block->state, RelationRelationId, 0, signature(block));
+}
+
+/* Whether the state of a block is there, and was filled for this very block. */
+bool
+pgs_state_fits(const PgsBlock *block)
+{
+	char	   *comment;
+
+	if (!OidIsValid(block->state))
+		return false;
+	comment = GetComment(block->state, RelationRelationId, 0);
+	return comment && strcmp(comment, signature(block)) == 0;
 }
 
 /* ---- keys ---- */
@@ -278,6 +321,7 @@ pgs_state_fill(const PgsBlock *block)
 	ExecDropSingleTupleTableSlot(r.slot);
 	table_close(rel, NoLock);
 	(void) pgs_reindex_table(block->state, &params);
+	sign(block);
 	CommandCounterIncrement();
 	UpdateActiveSnapshotCommandId();
 }
