@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Run one benchmark, or all, on a private cluster:  bash bench/run.sh writes|refresh|flat|dag|latency|dbt_run|all [arguments]
+# Run one benchmark, or all, on a private cluster:  bash bench/run.sh writes|refresh|flat|dag|latency|dbt_run|tpch|all [arguments]
 # Each prints a table of what was measured against a baseline in the same run, and the same as JSON.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 . test/lib/setup.sh
-all="writes refresh flat dag latency dbt_run"
+all="writes refresh flat dag latency dbt_run tpch"
 names=${1:?which benchmark: $all, or all}
 shift
 [ "$names" != all ] || names=$all
 [ -n "${PG_CONFIG:-}" ] || pgs_install_debian_server
 pgs_build
-pgs_install_dbt psycopg2-binary
+pgs_install_dbt psycopg2-binary tpchgen-cli
 pgs_start_cluster bench "shared_buffers = 512MB" "max_wal_size = 8GB"
 export PGDATABASE=bench DBT=$PGS_VENV/bin/dbt
 for name in $names; do

@@ -1,10 +1,14 @@
 /*
  * block.c - cut a query into blocks
  *
- * A linear query (joins, WHERE, projection, UNION ALL) has a delta that follows from those of what it reads.  Each aggregate or
- * DISTINCT, wherever it stands, becomes a block: its input is a linear query, its groups are kept in a state table, and in
- * its place the query reads from that state.  So a complicated query becomes a list of blocks, inner ones first, and a linear
+ * A linear query (joins, WHERE, projection, UNION ALL) has a delta that follows from those of what it reads.  Each aggregate,
+ * DISTINCT, window or LIMIT, wherever it stands, becomes a block: its input is a linear query, its result is kept in a state table,
+ * and in its place the query reads from that state.  So a complicated query becomes a list of blocks, inner ones first, and a linear
  * query on top, the output; and a block's state is just another relation to what stands above it.
+ *
+ * From the top down, level by level: WITH queries are put where they are used; a level that does several things becomes several;
+ * grouping sets, FULL joins, INTERSECT and EXCEPT are said by other operators; LATERAL subqueries and those in expressions become joins;
+ * each outer join gets a level of its own.  What is left is one of the blocks, or linear.
  *
  * What doesn't fit is said, and the whole query is kept up to date another way.
  */

@@ -107,11 +107,20 @@ hashable(Expr *key)
 								 COERCE_EXPLICIT_CALL);
 }
 
+static Expr *
+row_hash(List *args)
+{
+	Oid			any = ANYOID;
+
+	return (Expr *) makeFuncExpr(LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("row_hash")), 1,
+												&any, false),
+								 INT8OID, args, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
 /* row_hash(keys): by what the state's rows are found */
 static Expr *
 hash_of(const List *keys)
 {
-	Oid			any = ANYOID;
 	List	   *args = NIL;
 	ListCell   *lc;
 
@@ -119,9 +128,23 @@ hash_of(const List *keys)
 		return pgs_int8_const(0);
 	foreach(lc, keys)
 		args = lappend(args, hashable(copyObject(lfirst(lc))));
-	return (Expr *) makeFuncExpr(LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("row_hash")), 1,
-												&any, false),
-								 INT8OID, args, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+	return row_hash(args);
+}
+
+/*
+ * Windows over the whole input have no key, and may have any number of rows that change: these are found one by one then, by all that
+ * they hold, not all together.
+ */
+static Expr *
+hash_of_row(const List *targets)
+{
+	List	   *args = NIL;
+	ListCell   *lc;
+
+	foreach(lc, targets)
+		if (list_length(args) < MAX_KEYS && lnext(targets, lc))
+			args = lappend(args, copyObject(lfirst_node(TargetEntry, lnext(targets, lc))->expr));
+	return row_hash(args);
 }
 
 /* ---- the cut ---- */
@@ -265,6 +288,8 @@ pgs_cut_partition(PgsCut *cut, Query *query)
 		outputs = lappend(outputs, state_target(block, attno, tle, list_length(outputs) + 1));
 	}
 	add_order(block, order, &targets);
+	if (keys.exprs == NIL && query->hasWindowFuncs && !query->hasTargetSRFs && list_length(targets) > 1)
+		linitial_node(TargetEntry, targets)->expr = hash_of_row(targets);
 	foreach(lc, junk)
 		lfirst_node(TargetEntry, lc)->resno = list_length(targets) + 1 + foreach_current_index(lc);
 	query->targetList = list_concat(targets, junk);

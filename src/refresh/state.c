@@ -18,11 +18,13 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "catalog/toasting.h"
 #include "commands/comment.h"
+#include "commands/defrem.h"
 #include "commands/tablecmds.h"
 #include "common/hashfn.h"
 #include "common/int.h"
@@ -66,7 +68,7 @@ has_columns(Oid relid, const List *columns)
 	return same;
 }
 
-/* "k1, k2": what joins to a state look for; at most as many as an index may have */
+/* "k1, k2": what joins to a state look for; at most as many as an index may have, and of types that have an order */
 static char *
 key_list(const PgsBlock *block)
 {
@@ -74,7 +76,8 @@ key_list(const PgsBlock *block)
 
 	initStringInfo(&buf);
 	for (int i = 1; i <= Min(block->nkeys, INDEX_MAX_KEYS); i++)
-		appendStringInfo(&buf, "%sk%d", i > 1 ? ", " : "", i);
+		if (OidIsValid(GetDefaultOpClass(list_nth_node(ColumnDef, block->columns, i)->typeName->typeOid, BTREE_AM_OID)))
+			appendStringInfo(&buf, "%sk%d", buf.len ? ", " : "", i);
 	return buf.data;
 }
 
@@ -95,7 +98,7 @@ create_state(int64 stream_id, const PgsBlock *block)
 	NewRelationCreateToastTable(address.objectId, (Datum) 0);
 	pgs_stream_adopt(address.objectId);
 	pgs_execute_as_superuser(psprintf("CREATE INDEX ON " PGS_INTERNAL_SCHEMA ".%s (h)", name));
-	if (block->is_joined && block->nkeys > 0)
+	if (block->is_joined && *key_list(block))
 		pgs_execute_as_superuser(psprintf("CREATE INDEX ON " PGS_INTERNAL_SCHEMA ".%s (%s)", name, key_list(block)));
 	/* as the stream table itself: published or not, it can be updated without a key */
 	pgs_execute_as_superuser(psprintf("ALTER TABLE " PGS_INTERNAL_SCHEMA ".%s REPLICA IDENTITY FULL", name));
