@@ -50,6 +50,7 @@ OBJS = \
 	src/delta/full.o \
 	src/delta/leaf.o \
 	src/delta/clock.o \
+	src/delta/shared.o \
 	src/delta/join.o \
 	src/delta/outer.o \
 	src/delta/padding.o \

@@ -17,6 +17,7 @@
 #include "access/relation.h"
 #include "capture/capture_internal.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "commands/trigger.h"
 #include "compat.h"
@@ -140,9 +141,24 @@ wish_for(List **wishes, Oid relid)
 	return wish;
 }
 
-/* Relations whose changes some stream table wants to know, and of which columns. */
+/* Lock a relation, its partitions and children to look at them; false, at once, if DDL holds one. */
+static bool
+lock_to_look(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			return false;
+	return true;
+}
+
+/*
+ * Relations whose changes some stream table wants to know, and of which columns.  What DDL holds is left for another time, and makes the
+ * list not "complete".
+ */
 static List *
-wanted(List *streams, PgsIsEager is_eager)
+wanted(List *streams, PgsIsEager is_eager, bool *complete)
 {
 	List	   *result = NIL;
 	ListCell   *lc;
@@ -156,11 +172,21 @@ wanted(List *streams, PgsIsEager is_eager)
 		if (!stream->data_only || !OidIsValid(stream->viewid) || stream->mode == PGS_MODE_FULL ||
 			!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(stream->viewid)))
 			continue;
+		if (!lock_to_look(stream->viewid))
+		{
+			*complete = false;
+			continue;
+		}
 		query = pgs_query_of_view(stream->viewid);
 		foreach(source, pgs_query_sources(stream->viewid))
 		{
 			Wish	   *wish;
 
+			if (!lock_to_look(lfirst_oid(source)))
+			{
+				*complete = false;
+				continue;
+			}
 			if (!pgs_capture_possible(lfirst_oid(source)))
 				continue;
 			wish = wish_for(&result, lfirst_oid(source));
@@ -338,6 +364,7 @@ pgs_capture_maintain(PgsIsEager is_eager)
 {
 	List	   *streams;
 	List	   *wishes;
+	bool		complete = true;
 	ListCell   *lc;
 
 	/* DROP EXTENSION wants all of these and the sources: whoever comes second must not wait while holding a source */
@@ -345,11 +372,12 @@ pgs_capture_maintain(PgsIsEager is_eager)
 		!ConditionalLockDatabaseObject(ProcedureRelationId, pgs_capture_function(), 0, AccessShareLock))
 		return false;
 	streams = pgs_stream_list();
-	wishes = wanted(streams, is_eager);
+	wishes = wanted(streams, is_eager, &complete);
 	foreach(lc, wishes)
 		if (attach(lfirst(lc)))
 			return true;
-	foreach(lc, pgs_source_list())
+	/* what is held just now may be wanted */
+	foreach(lc, complete ? pgs_source_list() : NIL)
 		if (!is_wished(wishes, ((PgsSource *) lfirst(lc))->relid) && detach_source(lfirst(lc)))
 			return true;
 	foreach(lc, attached_relations())

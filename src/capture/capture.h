@@ -57,6 +57,8 @@ typedef struct PgsDelta
 	double		rows;
 	bool		is_clock;		/* no relation, but the time of the query, which was "since" */
 	TimestampTz since;
+	Query	   *subquery;		/* no relation, but a subquery, whose delta is a WITH query */
+	CommonTableExpr *cte;
 } PgsDelta;
 typedef enum PgsChanges
 {

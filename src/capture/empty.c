@@ -57,7 +57,12 @@ blocks_of_tree(Oid relid)
 	ListCell   *lc;
 
 	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		/* what DDL holds isn't waited for, and counts as large */
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			return MaxBlockNumber / 2;
 		result += blocks_of(lfirst_oid(lc));
+	}
 	return result;
 }
 

@@ -304,6 +304,8 @@ pgs_cut_query(PgsCut *cut, Query *query)
 		return pgs_cut_query(cut, simpler);
 	if (query->setOperations)
 		return pgs_cut_union(cut, query);
+	if (query->groupingSets)
+		return pgs_cut_refuse(cut, "more than 64 grouping sets");
 	if (!pgs_cut_laterals(cut, query))
 		return NULL;
 	if (query->hasSubLinks && !pgs_cut_sublinks(cut, query))

@@ -13,6 +13,9 @@
 #include "optimizer/optimizer.h"
 #include "parser/parse_agg.h"
 
+/* a CUBE of six */
+#define MAX_SETS 64
+
 typedef struct
 {
 	Query	   *query;
@@ -78,14 +81,19 @@ one_set(Query *query, List *refs)
 	return result;
 }
 
-/* The level as a UNION ALL of its grouping sets; nothing follows the aggregates in it. */
+/* The level as a UNION ALL of its grouping sets; nothing follows the aggregates in it.  NULL: there are too many. */
 Query *
 pgs_grouping_sets_as_union(Query *query)
 {
 	List	   *arms = NIL;
 	ListCell   *lc;
 
-	foreach(lc, expand_grouping_sets(query->groupingSets, query->groupDistinct, -1))
+	List	   *sets = expand_grouping_sets(query->groupingSets, query->groupDistinct, -1);
+
+	/* each has a state of its own */
+	if (list_length(sets) > MAX_SETS)
+		return NULL;
+	foreach(lc, sets)
 		arms = lappend(arms, one_set(query, lfirst(lc)));
 	return pgs_delta_union_all(arms);
 }

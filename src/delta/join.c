@@ -83,9 +83,12 @@ with_weight_one(Query *query)
 Query *
 pgs_item_delta(RangeTblEntry *rte, Query *query, List *deltas)
 {
+	Query	   *shared;
+
 	if (rte->rtekind == RTE_RELATION)
 		return pgs_leaf_delta(rte, pgs_leaf_find(deltas, rte->relid), false);
-	return pgs_delta_query(rte->subquery, deltas);
+	shared = pgs_shared_delta(rte->subquery, deltas);
+	return shared ? shared : pgs_delta_query(rte->subquery, deltas);
 }
 
 /* The item as it was: new - delta. */
@@ -102,7 +105,7 @@ pgs_item_old(RangeTblEntry *rte, Query *query, List *deltas)
 		return pgs_delta_union_all(list_make2(pgs_leaf_new(rte, query, delta), gone));
 	}
 	return pgs_delta_union_all(list_make2(with_weight_one(rte->subquery),
-										  negated(pgs_delta_query(rte->subquery, deltas))));
+										  negated(pgs_item_delta(rte, query, deltas))));
 }
 
 /* Put a weighted subquery in the place of an item; returns its weight. */
@@ -194,26 +197,32 @@ Query *
 pgs_delta_query(Query *query, List *deltas)
 {
 	List	   *branches = NIL;
+	List	   *ctes = NIL;
 	Query	   *then = pgs_level_at_last_time(query, deltas);
 
 	check_stack_depth();
-	if (pgs_is_outer_level(query))
-		branches = pgs_delta_outer(query, deltas);
-	else
-		for (int i = 1; i <= list_length(query->rtable); i++)
-		{
-			RangeTblEntry *rte = rt_fetch(i, query->rtable);
+	if (query->setOperations)
+	{
+		ListCell   *lc;
 
-			if (!pgs_item_changed(rte, deltas))
-				continue;
-			if (query->setOperations)
-				branches = lappend(branches, pgs_delta_query(rte->subquery, deltas));
-			else
-				branches = list_concat(branches, branch(then, i, deltas));
-		}
-	if (pgs_level_clock_changed(query, deltas))
-		branches = list_concat(branches, pgs_level_clock_delta(query, deltas));
+		foreach(lc, query->rtable)
+			if (pgs_item_changed(lfirst_node(RangeTblEntry, lc), deltas))
+				branches = lappend(branches, pgs_delta_query(lfirst_node(RangeTblEntry, lc)->subquery, deltas));
+	}
+	else
+	{
+		List	   *shared = pgs_share_deltas(then, deltas, &ctes);
+
+		if (pgs_is_outer_level(query))
+			branches = pgs_delta_outer(then, shared);
+		else
+			for (int i = 1; i <= list_length(query->rtable); i++)
+				if (pgs_item_changed(rt_fetch(i, then->rtable), shared))
+					branches = list_concat(branches, branch(then, i, shared));
+		if (pgs_level_clock_changed(query, deltas))
+			branches = list_concat(branches, pgs_level_clock_delta(query, deltas));
+	}
 	if (!branches)
 		return NULL;
-	return renamed(pgs_delta_union_all(branches), query);
+	return pgs_with_shared(renamed(pgs_delta_union_all(branches), query), ctes);
 }

@@ -35,6 +35,7 @@ INSERT INTO queries (name, q) VALUES
     ('of_agg', 'SELECT l.id, g.n FROM l LEFT JOIN (SELECT k, count(*) AS n FROM r GROUP BY k) g ON g.k = l.k'),
     ('dis', 'SELECT DISTINCT l.k, r.name FROM l LEFT JOIN r ON r.k = l.k'),
     ('united', 'SELECT l.id, r.name FROM l LEFT JOIN r USING (k) UNION ALL SELECT w, NULL FROM keyless'),
+    ('chain', 'SELECT l.id, r0.name AS n0, r1.name AS n1, r2.name AS n2, r3.name AS n3, r4.name AS n4, r5.name AS n5, r6.name AS n6, r7.name AS n7 FROM l LEFT JOIN r r0 ON r0.id = l.k + 0 LEFT JOIN r r1 ON r1.id = r0.k + 1 LEFT JOIN r r2 ON r2.id = r1.k + 2 LEFT JOIN r r3 ON r3.id = r2.k + 3 LEFT JOIN r r4 ON r4.id = r3.k + 4 LEFT JOIN r r5 ON r5.id = r4.k + 5 LEFT JOIN r r6 ON r6.id = r5.k + 6 LEFT JOIN r r7 ON r7.id = r6.k + 7'),
     ('full_join', 'SELECT coalesce(l.k, r.k) AS k, sum(l.v) AS s, count(r.id) AS n FROM l FULL JOIN r ON l.k = r.k GROUP BY coalesce(l.k, r.k)');
 SELECT dbt_pgstream.create_stream_table(name, q, '1d') FROM queries ORDER BY i;
 SELECT oracle.attach();

@@ -188,7 +188,8 @@ def test_dump_and_restore(make_cluster):
     subprocess.run([f"{BIN}/psql", "-qX", "-h", str(other.dir), "-p", "5432", "-U", "postgres"], input=dump, text=True, check=True, capture_output=True)
     assert other.value("SELECT count(*) FROM rows") == 1001
     assert other("SELECT pgs_name, status, owner::text FROM dbt_pgstream.pgs_stream_tables ORDER BY 1") == [
-        ("groups", "ACTIVE", "postgres"), ("joined", "ACTIVE", "postgres"), ("rows", "ACTIVE", "ada")]
+        ("asked", "ACTIVE", "postgres"), ("groups", "ACTIVE", "postgres"), ("joined", "ACTIVE", "postgres"), ("ranked", "ACTIVE", "postgres"),
+        ("rows", "ACTIVE", "ada"), ("top", "ACTIVE", "postgres")]
     assert other.value("SELECT count(*) > 2 FROM dbt_pgstream.get_refresh_history('rows')")
     other("DELETE FROM src WHERE g = 4")
     other.until("SELECT count(*) FROM groups", 9)       # scheduled there, too
@@ -200,6 +201,6 @@ def test_dump_and_restore(make_cluster):
     except psycopg2.Error as e:
         assert "cannot change stream table" in str(e)
     # DROP EXTENSION still knows of its stream tables
-    other.until("SELECT count(*) FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'n' AND classid = 'pg_class'::regclass", 4)
+    other.until("SELECT count(*) FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'n' AND classid = 'pg_class'::regclass", 7)
     other("DROP EXTENSION dbt_pgstream CASCADE")
     assert other.value("SELECT to_regclass('rows') IS NULL")
