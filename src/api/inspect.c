@@ -81,7 +81,7 @@ pgs_check_cdc_health(PG_FUNCTION_ARGS)
 
 /* For each source, what a change of it will cost where the query as a whole has no delta. */
 static List *
-source_rules(PgsDefinition *def)
+source_rules(PgsDefinition *def, bool data_only)
 {
 	List	   *result = NIL;
 	ListCell   *lc;
@@ -89,7 +89,7 @@ source_rules(PgsDefinition *def)
 	foreach(lc, pgs_query_relations(def->query))
 	{
 		PgsReason  *r = palloc0(sizeof(PgsReason));
-		char	   *changes = pgs_delta_data_only(def) && pgs_capture_possible(lfirst_oid(lc)) ?
+		char	   *changes = data_only && pgs_capture_possible(lfirst_oid(lc)) ?
 		pgs_query_describe_changes(def->query, lfirst_oid(lc)) : NULL;
 
 		r->block = get_rel_name(lfirst_oid(lc));
@@ -116,29 +116,30 @@ static List *
 query_rules(PgsDefinition *def)
 {
 	PgsIncrement *inc = pgs_delta_analyze(def->query, 0);
+	bool		data_only = def->data_only && !(def->clock && inc->obstacle);
 	PgsReason  *whole = palloc0(sizeof(PgsReason));
 
 	whole->block = "query";
 	if (!def->key)
 		whole->hint = "No key is selected: a changed row is deleted and inserted, not updated in place.";
-	if (!pgs_delta_data_only(def) || !all_captured(def->query))
+	if (!data_only || !all_captured(def->query))
 	{
 		whole->rule = "full";
-		if (def->data_only && def->clock && inc->obstacle)
+		if (def->data_only && !data_only)
 			whole->reason = psprintf("the query depends on the clock, and there is no delta rule for %s: every refresh computes it and "
 									 "writes only the rows that differ", inc->obstacle);
 		else
 			whole->reason = def->data_only ?
 			"a source's changes cannot be captured: every refresh computes the query and writes only the rows that differ" :
 			"every refresh computes the query and writes only the rows that differ";
-		return lcons(whole, source_rules(def));
+		return lcons(whole, source_rules(def, data_only));
 	}
 	if (inc->obstacle)
 	{
 		whole->rule = "B";
 		whole->reason = psprintf("no delta rule for %s: query and stored rows are compared where a change can have "
 								 "touched them, and only what differs is written", inc->obstacle);
-		return lcons(whole, source_rules(def));
+		return lcons(whole, source_rules(def, data_only));
 	}
 	whole->rule = "A";
 	whole->reason = "the changes of the sources are turned into changes of the result";

@@ -68,6 +68,7 @@ typedef enum PgsChanges
 } PgsChanges;
 extern PgsDelta *pgs_delta_for_columns(Oid relid, const Bitmapset *columns);
 extern PgsDelta *pgs_delta_for_relation(Relation rel);
+extern void pgs_delta_put(PgsDelta *delta, TupleTableSlot *slot, int64 weight);
 extern int	pgs_delta_place(const PgsDelta *delta, int attno);
 extern PgsChanges pgs_capture_changes(const PgsStream *stream, Query *query, const List *sources, List **deltas,
 									  const char **reason);

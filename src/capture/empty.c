@@ -162,15 +162,12 @@ empty_buffer(PgsSource *source)
 		/* after the lock: whoever held it until now has stored a frontier that counts */
 		List	   *streams = pgs_stream_list();
 		FullTransactionId oldest = oldest_frontier(streams, source->relid);
-		bool		large = blocks_of(retired) + blocks_of(current) > blocks_of_tree(source->relid) + LAG_BLOCKS;
 
-		/* a segment that only a lock keeps is emptied another time, and nobody is to blame */
-		if ((locked || large) && is_consumed(retired, oldest))
-		{
-			if (locked)
-				truncate_segment(retired);
-		}
-		else if (large)
+		if (locked && is_consumed(retired, oldest))
+			truncate_segment(retired);
+		else if (blocks_of(retired) + blocks_of(current) > blocks_of_tree(source->relid) + LAG_BLOCKS &&
+				 /* one that only a lock keeps is emptied another time, and nobody is to blame */
+				 (locked || !is_consumed(retired, oldest)))
 			give_up_laggards(source, streams, oldest);
 	}
 	else if (blocks_of(current) > SEGMENT_BLOCKS)

@@ -292,6 +292,23 @@ pgs_delta_for_relation(Relation rel)
 	return pgs_delta_for_columns(RelationGetRelid(rel), columns);
 }
 
+/* Add the row of a slot, of the delta's relation with all columns, to a delta. */
+void
+pgs_delta_put(PgsDelta *delta, TupleTableSlot *slot, int64 weight)
+{
+	int			natts = delta->natts;
+	Datum	   *values = palloc(sizeof(Datum) * (natts + 1));
+	bool	   *nulls = palloc(sizeof(bool) * (natts + 1));
+
+	slot_getallattrs(slot);
+	memcpy(values, slot->tts_values, sizeof(Datum) * natts);
+	memcpy(nulls, slot->tts_isnull, sizeof(bool) * natts);
+	values[natts] = Int64GetDatum(weight);
+	nulls[natts] = false;
+	tuplestore_putvalues(delta->store, delta->desc, values, nulls);
+	delta->rows++;
+}
+
 /* Where in a delta a column of the relation is; 0 if it isn't there. */
 int
 pgs_delta_place(const PgsDelta *delta, int attno)

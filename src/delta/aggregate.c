@@ -153,14 +153,6 @@ typedef struct
 	const PgsBlock *block;
 } ReplaceContext;
 
-static Var *
-state_var(const PgsBlock *block, AttrNumber attno)
-{
-	ColumnDef  *def = list_nth_node(ColumnDef, block->columns, attno - 1);
-
-	return makeVar(1, attno, def->typeName->typeOid, def->typeName->typemod, def->collOid, 0);
-}
-
 /* Keys and aggregates become columns of the state. */
 static Node *
 replace_mutator(Node *node, ReplaceContext *context)
@@ -170,14 +162,14 @@ replace_mutator(Node *node, ReplaceContext *context)
 	if (node == NULL)
 		return NULL;
 	if (is_key(context->pieces, node, &number))
-		return (Node *) state_var(context->block, Anum_state_hash + number);
+		return (Node *) pgs_state_var(context->block, 1, Anum_state_hash + number);
 	if (IsA(node, Aggref))
 	{
 		ListCell   *lc;
 
 		foreach(lc, context->block->aggregates)
 			if (equal(node, ((PgsAggregate *) lfirst(lc))->aggref))
-				return (Node *) state_var(context->block, ((PgsAggregate *) lfirst(lc))->value);
+				return (Node *) pgs_state_var(context->block, 1, ((PgsAggregate *) lfirst(lc))->value);
 	}
 	return expression_tree_mutator(node, replace_mutator, context);
 }
@@ -362,12 +354,8 @@ input_query(Query *query, PgsBlock *block, Pieces *p)
 			targets = lappend(targets, pgs_target(copyObject(agg->aggref->aggfilter), list_length(targets) + 1,
 												  psprintf("f%d", n)));
 	}
+	pgs_bare_level(input);
 	input->targetList = targets;
-	input->groupClause = NIL;
-	input->havingQual = NULL;
-	input->distinctClause = NIL;
-	input->hasAggs = false;
-	input->constraintDeps = NIL;
 	return input;
 }
 

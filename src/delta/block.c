@@ -146,6 +146,15 @@ pgs_cut_finish_block(PgsCut *cut, PgsBlock *block)
 	return block;
 }
 
+/* A column of a block's state. */
+Var *
+pgs_state_var(const PgsBlock *block, int varno, AttrNumber attno)
+{
+	ColumnDef  *def = list_nth_node(ColumnDef, block->columns, attno - 1);
+
+	return makeVar(varno, attno, def->typeName->typeOid, def->typeName->typemod, def->collOid, 0);
+}
+
 /* SELECT targets FROM state WHERE having: Vars of item 1 are columns of the state. */
 Query *
 pgs_cut_state_query(PgsBlock *block, List *targets, Node *having)
@@ -329,15 +338,13 @@ pgs_cut_query(PgsCut *cut, Query *query)
 				return NULL;
 		}
 	}
-	if (query->hasAggs || query->groupClause || query->havingQual)
-	{
+	/* an order means nothing to a set of rows, but where it chooses among them */
+	if (!query->hasDistinctOn && !query->limitCount && !query->limitOffset)
 		query->sortClause = NIL;
+	if (query->hasAggs || query->groupClause || query->havingQual)
 		return pgs_cut_aggregate(cut, query);
-	}
 	if (query->hasWindowFuncs || query->hasDistinctOn || query->limitCount || query->limitOffset)
 		return pgs_cut_partition(cut, query);
-	/* an order means nothing to a set of rows */
-	query->sortClause = NIL;
 	if (query->distinctClause)
 		return pgs_cut_distinct(cut, query);
 	return without_junk(query);

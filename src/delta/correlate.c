@@ -239,26 +239,33 @@ limit_by_key(Query *sub, const List *keys)
 
 /* ---- by equality ---- */
 
+/* Whether an operator, of one type or two, has the same idea of equality as a type's own. */
+bool
+pgs_is_equality_of(Oid opno, Oid eqop)
+{
+	ListCell   *lc;
+
+	if (opno == eqop)
+		return true;
+	foreach(lc, get_mergejoin_opfamilies(opno))
+		if (list_member_oid(get_mergejoin_opfamilies(eqop), lfirst_oid(lc)))
+			return true;
+	return false;
+}
+
 /* Whether "inner = outer" is an equality by which inner can be grouped. */
 static bool
 is_groupable(OpExpr *op, Node *inner)
 {
 	Oid			type = exprType(inner);
 	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_HASH_EXTENDED_PROC);
-	ListCell   *lc;
 
 	if (!OidIsValid(entry->eq_opr) || !OidIsValid(entry->hash_extended_proc) || expression_returns_set(inner))
 		return false;
 	if ((OidIsValid(op->inputcollid) && !get_collation_isdeterministic(op->inputcollid)) ||
 		(OidIsValid(exprCollation(inner)) && !get_collation_isdeterministic(exprCollation(inner))))
 		return false;
-	if (op->opno == entry->eq_opr)
-		return true;
-	/* of two types, but of one idea of equality */
-	foreach(lc, get_mergejoin_opfamilies(op->opno))
-		if (list_member_oid(get_mergejoin_opfamilies(entry->eq_opr), lfirst_oid(lc)))
-			return true;
-	return false;
+	return pgs_is_equality_of(op->opno, entry->eq_opr);
 }
 
 /* Read a condition as "inner = outer"; "first" tells which argument is the inner one. */
@@ -304,7 +311,7 @@ take_matches(Query *sub, List **matches)
 		else
 			rest = lappend(rest, lfirst(lc));
 	}
-	sub->jointree->quals = rest ? (Node *) make_ands_explicit(rest) : NULL;
+	sub->jointree->quals = pgs_all_of(rest);
 	if (query_references(sub).outer)
 	{
 		sub->jointree->quals = quals;
@@ -445,7 +452,7 @@ pgs_domain(Query *query, List *nodes, List *quals)
 	Bitmapset  *joins = NULL;
 
 	pgs_bare_level(result);
-	result->jointree = makeFromExpr(copyObject(nodes), quals ? (Node *) make_ands_explicit(copyObject(quals)) : NULL);
+	result->jointree = makeFromExpr(copyObject(nodes), pgs_all_of(copyObject(quals)));
 	pgs_gather_items((Node *) result->jointree, &items, &joins);
 	pgs_keep_items(result, bms_union(items, joins));
 	return result;
@@ -479,9 +486,7 @@ join_values(Query *sub, Query *domain, List **matches)
 		if (((Var *) lfirst(lc))->varattno <= 0 || !bms_is_member(((Var *) lfirst(lc))->varno, items) ||
 			!OidIsValid(lookup_type_cache(exprType(lfirst(lc)), TYPECACHE_EQ_OPR)->eq_opr))
 			return false;
-		tle->ressortgroupref = n;
 		values->targetList = lappend(values->targetList, tle);
-		values->distinctClause = lappend(values->distinctClause, pgs_group_clause(tle->expr, n));
 		match->op = (OpExpr *) pgs_operation(lookup_type_cache(exprType(lfirst(lc)), TYPECACHE_EQ_OPR)->eq_opr,
 											 (Expr *) makeVar(context.rtindex, n, exprType(lfirst(lc)),
 															  exprTypmod(lfirst(lc)), exprCollation(lfirst(lc)), 0),
@@ -490,6 +495,7 @@ join_values(Query *sub, Query *domain, List **matches)
 		match->null_safe = !pgs_is_never_null(domain, lfirst(lc));
 		*matches = lappend(*matches, match);
 	}
+	pgs_make_distinct(values);
 	/* subqueries in FROM that refer to the values are beside them now */
 	foreach(lc, sub->rtable)
 	{

@@ -19,6 +19,7 @@ extern PgsBlock *pgs_cut_new_block(PgsBlockKind kind, const char *title);
 extern void pgs_cut_add_column(PgsBlock *block, const char *name, Oid type, int32 typmod, Oid collation);
 extern bool pgs_cut_add_key(PgsCut *cut, PgsBlock *block, Expr *expr, Oid eqop);
 extern PgsBlock *pgs_cut_finish_block(PgsCut *cut, PgsBlock *block);
+extern Var *pgs_state_var(const PgsBlock *block, int varno, AttrNumber attno);
 extern Query *pgs_cut_state_query(PgsBlock *block, List *targets, Node *having);
 
 /* aggregate.c, distinct.c, partition.c, union.c, cte.c */
@@ -45,6 +46,7 @@ typedef struct PgsMatch
 	int			resno;			/* the column of the subquery that holds it */
 	bool		null_safe;		/* NULL is equal to NULL */
 } PgsMatch;
+extern bool pgs_is_equality_of(Oid opno, Oid eqop);
 extern bool pgs_limit_value(Node *limit, int64 *value);
 extern bool pgs_is_correlated(Query *sub);
 extern Bitmapset *pgs_nullable_items(Query *query);
@@ -69,6 +71,7 @@ extern bool pgs_has_sublink_after_aggregates(Query *query);
 /* outer.c */
 extern bool pgs_pack_node(Query *query, Node **place);
 extern void pgs_gather_items(Node *node, Bitmapset **items, Bitmapset **joins);
+extern void pgs_remove_item(Query *query, int rtindex);
 extern void pgs_keep_items(Query *query, const Bitmapset *items);
 extern JoinExpr *pgs_make_left_join(Query *query);
 extern void pgs_forget_join_aliases(Query *query);
@@ -122,6 +125,9 @@ extern void pgs_bare_level(Query *query);
 extern bool pgs_is_plain(Query *query);
 extern Expr *pgs_operation(Oid opno, Expr *a, Expr *b);
 extern Expr *pgs_not_distinct(Oid eqop, Expr *a, Expr *b);
+extern Expr *pgs_null_test(Expr *arg, NullTestType type);
+extern Node *pgs_all_of(List *conditions);
+extern void pgs_make_distinct(Query *query);
 extern void pgs_add_weight(Query *query, Expr *weight);
 
 #endif							/* PGS_DELTA_INTERNAL_H */

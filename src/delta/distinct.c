@@ -34,8 +34,7 @@ pgs_cut_distinct(PgsCut *cut, Query *query)
 			continue;
 		if (!pgs_cut_add_key(cut, block, expr, lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr))
 			return NULL;
-		targets = lappend(targets, pgs_target((Expr *) makeVar(1, Anum_state_hash + block->nkeys, type,
-															   exprTypmod((Node *) expr), exprCollation((Node *) expr), 0),
+		targets = lappend(targets, pgs_target((Expr *) pgs_state_var(block, 1, Anum_state_hash + block->nkeys),
 											  tle->resno, tle->resname));
 		kept = lappend(kept, pgs_target(expr, block->nkeys, psprintf("k%d", block->nkeys)));
 		appendStringInfo(&sql, "%sk%d", block->nkeys > 1 ? ", " : "", block->nkeys);

@@ -76,6 +76,40 @@ pgs_is_plain(Query *query)
 		!query->cteList;
 }
 
+/* arg IS [NOT] NULL, of a single value */
+Expr *
+pgs_null_test(Expr *arg, NullTestType type)
+{
+	NullTest   *result = makeNode(NullTest);
+
+	result->arg = arg;
+	result->nulltesttype = type;
+	result->location = -1;
+	return (Expr *) result;
+}
+
+/* All conditions of a list as one; NULL for none. */
+Node *
+pgs_all_of(List *conditions)
+{
+	return conditions ? (Node *) make_ands_explicit(conditions) : NULL;
+}
+
+/* SELECT DISTINCT all columns, by their default equality. */
+void
+pgs_make_distinct(Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		tle->ressortgroupref = tle->resno;
+		query->distinctClause = lappend(query->distinctClause, pgs_group_clause(tle->expr, tle->resno));
+	}
+}
+
 /* Put a weight behind the columns of a query. */
 void
 pgs_add_weight(Query *query, Expr *weight)
@@ -169,10 +203,7 @@ pgs_vars_of(const List *targets)
 
 		if (tle->resjunk)
 			continue;
-		result = lappend(result, pgs_target((Expr *) makeVar(1, tle->resno, exprType((Node *) tle->expr),
-															 exprTypmod((Node *) tle->expr),
-															 exprCollation((Node *) tle->expr), 0),
-											tle->resno, tle->resname));
+		result = lappend(result, pgs_target((Expr *) makeVarFromTargetEntry(1, tle), tle->resno, tle->resname));
 	}
 	return result;
 }

@@ -69,7 +69,6 @@ unmatched(Query *query)
 	Query	   *result = copyObject(query);
 	JoinExpr   *join = as_left_join(result);
 	SideContext side = {.null = ((RangeTblRef *) join->larg)->rtindex};
-	NullTest   *test = makeNode(NullTest);
 	RangeTblEntry *left;
 	Node	   *right = join->rarg;
 	Query	   *marked;
@@ -89,10 +88,7 @@ unmatched(Query *query)
 
 	one = makeVar(((RangeTblRef *) join->larg)->rtindex, n, BOOLOID, -1, InvalidOid, 0);
 	pgs_add_nullingrel(one, join->rtindex);
-	test->arg = (Expr *) one;
-	test->nulltesttype = IS_NULL;
-	test->location = -1;
-	result->jointree->quals = (Node *) test;
+	result->jointree->quals = (Node *) pgs_null_test((Expr *) one, IS_NULL);
 	join->rarg = join->larg;
 	join->larg = right;
 	return result;

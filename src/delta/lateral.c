@@ -61,17 +61,6 @@ replace_columns(Query *query, int rtindex, List *exprs)
 
 /* ---- beside others ---- */
 
-/* Leave nothing in the place of an item. */
-static void
-remove_item(Query *query, int rtindex)
-{
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-
-	rte->rtekind = RTE_RESULT;
-	rte->eref = makeAlias("unused", NIL);
-	lfirst(list_nth_cell(query->rtable, rtindex - 1)) = rte;
-}
-
 /* Take a plain subquery of FROM apart: its items become the level's. */
 static void
 pull_up(Query *query, int rtindex, ListCell *place)
@@ -87,7 +76,7 @@ pull_up(Query *query, int rtindex, ListCell *place)
 	foreach(lc, sub->targetList)
 		if (!lfirst_node(TargetEntry, lc)->resjunk)
 			exprs = lappend(exprs, lfirst_node(TargetEntry, lc)->expr);
-	remove_item(query, rtindex);
+	pgs_remove_item(query, rtindex);
 	/* its FROM and WHERE in its place; they are hoisted later */
 	lfirst(place) = sub->jointree;
 	pgs_combine_range_tables(query, sub);
@@ -152,7 +141,6 @@ join_aggregates(Laterals *l, int rtindex, Query *aggregates, List *aggrefs, Join
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	List	   *matches;
 	List	   *exprs;
-	List	   *quals;
 
 	aggregates = pgs_decorrelate(aggregates, domain, true, &matches);
 	if (!aggregates)
@@ -164,9 +152,9 @@ join_aggregates(Laterals *l, int rtindex, Query *aggregates, List *aggrefs, Join
 	if (exprs == NIL)
 		return refuse(l, "a LATERAL subquery with an aggregate whose value without rows is not known");
 	join->rarg = (Node *) ref;
-	quals = pgs_match_conditions(matches, ref->rtindex);
-	join->quals = quals ? (Node *) make_ands_explicit(quals) : makeBoolConst(true, false);
-	remove_item(l->query, rtindex);
+	/* for none, this is true */
+	join->quals = (Node *) make_ands_explicit(pgs_match_conditions(matches, ref->rtindex));
+	pgs_remove_item(l->query, rtindex);
 	/* copies the join tree */
 	replace_columns(l->query, rtindex, exprs);
 	return true;
@@ -177,15 +165,12 @@ make_independent(Laterals *l, int rtindex, Node **quals, Query *domain)
 {
 	Query	   *sub = rt_fetch(rtindex, l->query->rtable)->subquery;
 	List	   *matches;
-	List	   *conditions;
 
 	sub = pgs_decorrelate(sub, domain, false, &matches);
 	if (!sub)
 		return refuse(l, "a LATERAL subquery that refers to its neighbours in a way that has no rule yet");
 	set_subquery(l->query, rtindex, sub);
-	conditions = pgs_match_conditions(matches, rtindex);
-	if (conditions)
-		*quals = make_and_qual(*quals, (Node *) make_ands_explicit(conditions));
+	*quals = make_and_qual(*quals, pgs_all_of(pgs_match_conditions(matches, rtindex)));
 	return true;
 }
 

@@ -113,21 +113,24 @@ pack_mutator(Node *node, Pack *pack)
 	return expression_tree_mutator(node, pack_mutator, pack);
 }
 
-/* What a level doesn't use any more, or not yet: nothing that could be taken for a source. */
+/* Leave nothing in the place of an item that could be taken for a source. */
+void
+pgs_remove_item(Query *query, int rtindex)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_RESULT;
+	rte->eref = makeAlias("unused", NIL);
+	lfirst(list_nth_cell(query->rtable, rtindex - 1)) = rte;
+}
+
+/* Remove what a level doesn't use any more, or not yet. */
 void
 pgs_keep_items(Query *query, const Bitmapset *items)
 {
 	for (int i = 1; i <= list_length(query->rtable); i++)
-	{
-		RangeTblEntry *rte;
-
-		if (bms_is_member(i, items))
-			continue;
-		rte = makeNode(RangeTblEntry);
-		rte->rtekind = RTE_RESULT;
-		rte->eref = makeAlias("unused", NIL);
-		lfirst(list_nth_cell(query->rtable, i - 1)) = rte;
-	}
+		if (!bms_is_member(i, items))
+			pgs_remove_item(query, i);
 }
 
 static bool

@@ -195,7 +195,6 @@ read_equality(Node *qual, SubContext *context, Equality *e)
 	OpExpr	   *op = (OpExpr *) qual;
 	TypeCacheEntry *entry;
 	Node	   *right;
-	ListCell   *lc;
 
 	e->null_safe = IsA(qual, BoolExpr) && ((BoolExpr *) qual)->boolop == NOT_EXPR &&
 		IsA(linitial(((BoolExpr *) qual)->args), DistinctExpr);
@@ -218,10 +217,7 @@ read_equality(Node *qual, SubContext *context, Equality *e)
 	if (!OidIsValid(entry->eq_opr) || (!OidIsValid(entry->lt_opr) && !OidIsValid(entry->hash_proc)) ||
 		exprCollation(right) != op->inputcollid || expression_returns_set(right))
 		return false;
-	foreach(lc, get_mergejoin_opfamilies(op->opno))
-		if (list_member_oid(get_mergejoin_opfamilies(entry->eq_opr), lfirst_oid(lc)))
-			return true;
-	return false;
+	return pgs_is_equality_of(op->opno, entry->eq_opr);
 }
 
 static bool

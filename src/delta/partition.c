@@ -162,10 +162,8 @@ input_query(Query *query, const List *exprs)
 											  psprintf("k%d", list_length(targets) + 1)));
 	if (targets == NIL)
 		targets = list_make1(pgs_target((Expr *) makeBoolConst(true, false), 1, "one"));
+	pgs_bare_level(input);
 	input->targetList = targets;
-	input->windowClause = input->sortClause = input->distinctClause = NIL;
-	input->limitCount = input->limitOffset = NULL;
-	input->hasWindowFuncs = input->hasTargetSRFs = input->hasDistinctOn = false;
 	return input;
 }
 
@@ -178,15 +176,6 @@ add_column(PgsBlock *block, List **targets, Expr *expr, const char *name)
 	*targets = lappend(*targets, tle);
 	pgs_cut_add_column(block, name, exprType((Node *) expr), exprTypmod((Node *) expr), exprCollation((Node *) expr));
 	return tle;
-}
-
-static TargetEntry *
-state_target(const PgsBlock *block, AttrNumber attno, const TargetEntry *tle, int resno)
-{
-	ColumnDef  *def = list_nth_node(ColumnDef, block->columns, attno - 1);
-
-	return pgs_target((Expr *) makeVar(1, attno, def->typeName->typeOid, def->typeName->typemod, def->collOid, 0),
-					  resno, tle->resname);
 }
 
 /* What a LIMIT is ordered by, where a boundary can be told from it. */
@@ -250,8 +239,6 @@ pgs_cut_partition(PgsCut *cut, Query *query)
 							  query->hasDistinctOn ? "DISTINCT ON" : "LIMIT");
 	block->nkeys = list_length(keys.exprs);
 	block->eqops = keys.eqops;
-	if (query->hasWindowFuncs)
-		query->sortClause = NIL;
 	if (!query->hasWindowFuncs && !query->hasDistinctOn)
 		order = find_order(query, block);
 	block->input = input_query(query, order ? order : keys.exprs);
@@ -285,7 +272,7 @@ pgs_cut_partition(PgsCut *cut, Query *query)
 			copy->resjunk = true;
 			junk = lappend(junk, copy);
 		}
-		outputs = lappend(outputs, state_target(block, attno, tle, list_length(outputs) + 1));
+		outputs = lappend(outputs, pgs_target((Expr *) pgs_state_var(block, 1, attno), list_length(outputs) + 1, tle->resname));
 	}
 	add_order(block, order, &targets);
 	if (keys.exprs == NIL && query->hasWindowFuncs && !query->hasTargetSRFs && list_length(targets) > 1)
@@ -300,14 +287,6 @@ pgs_cut_partition(PgsCut *cut, Query *query)
 }
 
 /* ---- deltas ---- */
-
-static Var *
-column_of(const PgsBlock *block, int varno, AttrNumber attno)
-{
-	ColumnDef  *def = list_nth_node(ColumnDef, block->columns, attno - 1);
-
-	return makeVar(varno, attno, def->typeName->typeOid, def->typeName->typemod, def->collOid, 0);
-}
 
 /* ORDER BY the first columns as a LIMIT does, then "last", if given; one row, behind so many. */
 static void
@@ -356,7 +335,7 @@ before_last(const PgsBlock *block, Query *delta)
 	ListCell   *lc;
 
 	foreach(lc, block->order_columns)
-		columns = lappend(columns, pgs_target((Expr *) column_of(block, 1, lfirst_int(lc)), list_length(columns) + 1,
+		columns = lappend(columns, pgs_target((Expr *) pgs_state_var(block, 1, lfirst_int(lc)), list_length(columns) + 1,
 											  psprintf("s%d", list_length(columns) + 1)));
 	last = pgs_cut_state_query(unconstify(PgsBlock *, block), columns, NULL);
 	order_as(last, block, NULL, block->limit - 1);
@@ -425,7 +404,7 @@ partitions_stored(PgsBlock *block, const PgsDelta *keys)
 	{
 		int			attno = foreach_current_index(lc) + 1;
 
-		targets = lappend(targets, pgs_target((Expr *) column_of(block, 1, attno), attno, lfirst_node(ColumnDef, lc)->colname));
+		targets = lappend(targets, pgs_target((Expr *) pgs_state_var(block, 1, attno), attno, lfirst_node(ColumnDef, lc)->colname));
 	}
 	query = pgs_cut_state_query(block, targets, NULL);
 	if (block->nkeys > 0)
@@ -434,19 +413,19 @@ partitions_stored(PgsBlock *block, const PgsDelta *keys)
 		ref->rtindex = list_length(query->rtable);
 		query->jointree->fromlist = lappend(query->jointree->fromlist, ref);
 		quals = list_make1(pgs_operation(lookup_type_cache(INT8OID, TYPECACHE_EQ_OPR)->eq_opr,
-										 (Expr *) column_of(block, 1, Anum_state_hash),
+										 (Expr *) pgs_state_var(block, 1, Anum_state_hash),
 										 (Expr *) makeVar(ref->rtindex, block->nkeys + 1, INT8OID, -1, InvalidOid, 0)));
 	}
 	foreach(lc, block->eqops)
 	{
 		int			n = foreach_current_index(lc) + 1;
-		Var		   *key = column_of(block, ref->rtindex, Anum_state_hash + n);
+		Var		   *key = pgs_state_var(block, ref->rtindex, Anum_state_hash + n);
 
 		key->varattno = key->varattnosyn = n;
-		quals = lappend(quals, pgs_not_distinct(lfirst_oid(lc), (Expr *) column_of(block, 1, Anum_state_hash + n),
+		quals = lappend(quals, pgs_not_distinct(lfirst_oid(lc), (Expr *) pgs_state_var(block, 1, Anum_state_hash + n),
 												(Expr *) key));
 	}
-	query->jointree->quals = quals ? (Node *) make_ands_explicit(quals) : NULL;
+	query->jointree->quals = pgs_all_of(quals);
 	pgs_add_weight(query, pgs_int8_const(-1));
 	return query;
 }

@@ -27,9 +27,7 @@ around(Query *inner)
 
 		if (!tle->resname)
 			tle->resname = psprintf("junk%d", tle->resno);
-		copy = pgs_target((Expr *) makeVar(1, tle->resno, exprType((Node *) tle->expr), exprTypmod((Node *) tle->expr),
-										   exprCollation((Node *) tle->expr), 0),
-						  tle->resno, tle->resname);
+		copy = pgs_target((Expr *) makeVarFromTargetEntry(1, tle), tle->resno, tle->resname);
 		copy->resjunk = tle->resjunk;
 		copy->ressortgroupref = tle->ressortgroupref;
 		tle->resjunk = false;

@@ -77,20 +77,14 @@ pgs_existence(PgsSublinks *s, Query *sub, List **matches)
 		n++;
 		tle = pgs_target((Expr *) makeVar(1, match->resno, exprType(inner), exprTypmod(inner), exprCollation(inner), 0),
 						 n, psprintf("key%d", n));
-		tle->ressortgroupref = n;
 		keys->targetList = lappend(keys->targetList, tle);
-		keys->distinctClause = lappend(keys->distinctClause, pgs_group_clause(tle->expr, n));
 		match->resno = n;
 	}
 	if (n == 0)
-	{
-		TargetEntry *tle = pgs_target((Expr *) makeBoolConst(true, false), 1, "one");
-
-		tle->ressortgroupref = 1;
-		keys->targetList = list_make1(tle);
-		keys->distinctClause = list_make1(pgs_group_clause(tle->expr, 1));
+		keys->targetList = list_make1(pgs_target((Expr *) makeBoolConst(true, false), 1, "one"));
+	pgs_make_distinct(keys);
+	if (n == 0)
 		return keys;
-	}
 	result = pgs_select_from(pgs_subquery_item(keys, "keys"));
 	result->targetList = lappend(pgs_vars_of(keys->targetList),
 								 pgs_target((Expr *) makeBoolConst(true, false), n + 1, "one"));
@@ -101,7 +95,6 @@ pgs_existence(PgsSublinks *s, Query *sub, List **matches)
 Node *
 pgs_exists_value(PgsSublinks *s, Query *sub)
 {
-	NullTest   *test = makeNode(NullTest);
 	List	   *matches;
 	JoinExpr   *join;
 
@@ -113,10 +106,7 @@ pgs_exists_value(PgsSublinks *s, Query *sub)
 	if (!sub)
 		return NULL;
 	join = pgs_sublink_join_left(s, sub, matches);
-	test->arg = (Expr *) pgs_sublink_column(s, join, list_length(sub->targetList));
-	test->nulltesttype = IS_NOT_NULL;
-	test->location = -1;
-	return (Node *) test;
+	return (Node *) pgs_null_test((Expr *) pgs_sublink_column(s, join, list_length(sub->targetList)), IS_NOT_NULL);
 }
 
 /* ---- IN, ANY, ALL ---- */
@@ -173,13 +163,7 @@ test_inside(SubLink *sublink, List *columns)
 static Node *
 is_null(Node *expr)
 {
-	NullTest   *test = makeNode(NullTest);
-
-	test->arg = (Expr *) expr;
-	test->nulltesttype = IS_NULL;
-	test->argisrow = false;
-	test->location = -1;
-	return (Node *) test;
+	return (Node *) pgs_null_test((Expr *) expr, IS_NULL);
 }
 
 Query *

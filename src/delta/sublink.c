@@ -54,12 +54,11 @@ pgs_sublink_join_left(PgsSublinks *s, Query *sub, const List *matches)
 {
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	JoinExpr   *join = pgs_make_left_join(s->query);
-	List	   *quals;
 
 	ref->rtindex = add_item(s, sub, "subquery");
-	quals = pgs_match_conditions(matches, ref->rtindex);
 	join->rarg = (Node *) ref;
-	join->quals = quals ? (Node *) make_ands_explicit(quals) : makeBoolConst(true, false);
+	/* for none, this is true */
+	join->quals = (Node *) make_ands_explicit(pgs_match_conditions(matches, ref->rtindex));
 	s->outer = lappend(s->outer, join);
 	return join;
 }
@@ -69,8 +68,8 @@ Var *
 pgs_sublink_column(PgsSublinks *s, JoinExpr *join, int resno)
 {
 	int			rtindex = ((RangeTblRef *) join->rarg)->rtindex;
-	Node	   *expr = (Node *) get_tle_by_resno(rt_fetch(rtindex, s->query->rtable)->subquery->targetList, resno)->expr;
-	Var		   *result = makeVar(rtindex, resno, exprType(expr), exprTypmod(expr), exprCollation(expr), 0);
+	Query	   *sub = rt_fetch(rtindex, s->query->rtable)->subquery;
+	Var		   *result = makeVarFromTargetEntry(rtindex, get_tle_by_resno(sub->targetList, resno));
 
 	pgs_add_nullingrel(result, join->rtindex);
 	return result;
@@ -260,12 +259,12 @@ pgs_cut_sublinks(PgsCut *cut, Query *query)
 
 	from = makeFromExpr(list_concat(query->jointree->fromlist, s.inner), NULL);
 	plain = list_concat(plain, s.quals);
-	from->quals = plain ? (Node *) make_ands_explicit(plain) : NULL;
+	from->quals = pgs_all_of(plain);
 	query->hasSubLinks = false;
 	if (s.outer == NIL)
 	{
 		rest = list_concat(make_ands_implicit((Expr *) from->quals), rest);
-		from->quals = rest ? (Node *) make_ands_explicit(rest) : NULL;
+		from->quals = pgs_all_of(rest);
 		query->jointree = from;
 		return true;
 	}
@@ -275,7 +274,7 @@ pgs_cut_sublinks(PgsCut *cut, Query *query)
 		lfirst_node(JoinExpr, lc)->larg = tree;
 		tree = lfirst(lc);
 	}
-	query->jointree = makeFromExpr(list_make1(tree), rest ? (Node *) make_ands_explicit(rest) : NULL);
+	query->jointree = makeFromExpr(list_make1(tree), pgs_all_of(rest));
 	return true;
 }
 

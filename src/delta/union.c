@@ -47,8 +47,7 @@ coerced(Query *arm, const List *targets)
 	{
 		TargetEntry *wanted = lfirst_node(TargetEntry, lc);
 		TargetEntry *given = get_tle_by_resno(arm->targetList, wanted->resno);
-		Node	   *var = (Node *) makeVar(1, wanted->resno, exprType((Node *) given->expr),
-										   exprTypmod((Node *) given->expr), exprCollation((Node *) given->expr), 0);
+		Node	   *var = (Node *) makeVarFromTargetEntry(1, given);
 		Node	   *expr = coerce_to_target_type(NULL, var, exprType(var), exprType((Node *) wanted->expr),
 												 exprTypmod((Node *) wanted->expr), COERCION_IMPLICIT,
 												 COERCE_IMPLICIT_CAST, -1);
@@ -139,16 +138,9 @@ static Query *
 distinct(Query *query)
 {
 	Query	   *result = pgs_select_from(pgs_subquery_item(query, "united"));
-	ListCell   *lc;
 
 	result->targetList = pgs_vars_of(query->targetList);
-	foreach(lc, result->targetList)
-	{
-		TargetEntry *tle = lfirst_node(TargetEntry, lc);
-
-		tle->ressortgroupref = tle->resno;
-		result->distinctClause = lappend(result->distinctClause, pgs_group_clause(tle->expr, tle->resno));
-	}
+	pgs_make_distinct(result);
 	return result;
 }
 

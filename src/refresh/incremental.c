@@ -128,9 +128,9 @@ too_dear(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List *d
 
 /* ---- one refresh ---- */
 
-/* Lock the states for what will be done with them, before any plan reads one; false if they are not there, or of other blocks. */
-bool
-pgs_incremental_lock(int64 stream_id, const PgsIncrement *inc, LOCKMODE mode)
+/* Lock the states for what will be done with them, before any plan reads one; false if one isn't there. */
+static bool
+lock_states(const PgsIncrement *inc, LOCKMODE mode)
 {
 	ListCell   *lc;
 
@@ -140,6 +140,17 @@ pgs_incremental_lock(int64 stream_id, const PgsIncrement *inc, LOCKMODE mode)
 			return false;
 		LockRelationOid(((PgsBlock *) lfirst(lc))->state, mode);
 	}
+	return true;
+}
+
+/* The same; false also if they are not those of these blocks. */
+bool
+pgs_incremental_lock(int64 stream_id, const PgsIncrement *inc, LOCKMODE mode)
+{
+	ListCell   *lc;
+
+	if (!lock_states(inc, mode))
+		return false;
 	foreach(lc, inc->blocks)
 		if (!pgs_state_fits(lfirst(lc)))
 			return false;
@@ -264,7 +275,7 @@ pgs_incremental_fill(const PgsStream *stream, Query *query, const PgsIncrement *
 
 	pgs_state_prepare(stream->id, inc);
 	result = pgs_delta_analyze(query, stream->id);
-	(void) pgs_incremental_lock(stream->id, result, RowExclusiveLock);
+	(void) lock_states(result, RowExclusiveLock);
 	foreach(lc, result->blocks)
 		pgs_state_fill(lfirst(lc));
 	return result;

@@ -380,17 +380,8 @@ finish_run(Locate *l)
 static void
 note_row(Locate *l, bytea *image, int64 weight)
 {
-	int			natts = l->noted->natts;
-	Datum	   *values = palloc(sizeof(Datum) * (natts + 1));
-	bool	   *nulls = palloc(sizeof(bool) * (natts + 1));
-
 	pgs_image_store(image, l->image_desc, l->noted_slot);
-	memcpy(values, l->noted_slot->tts_values, sizeof(Datum) * natts);
-	memcpy(nulls, l->noted_slot->tts_isnull, sizeof(bool) * natts);
-	values[natts] = Int64GetDatum(weight);
-	nulls[natts] = false;
-	tuplestore_putvalues(l->noted->store, l->noted->desc, values, nulls);
-	l->noted->rows++;
+	pgs_delta_put(l->noted, l->noted_slot, weight);
 }
 
 /* Whether a row is looked up by the same values as the one before. */

@@ -179,14 +179,12 @@ sign(const PgsBlock *block)
 	CreateComments(block->state, RelationRelationId, 0, signature(block));
 }
 
-/* Whether the state of a block is there, and was filled for this very block. */
+/* Whether the state of a block was filled for this very block. */
 bool
 pgs_state_fits(const PgsBlock *block)
 {
 	char	   *comment;
 
-	if (!OidIsValid(block->state))
-		return false;
 	comment = GetComment(block->state, RelationRelationId, 0);
 	return comment && strcmp(comment, signature(block)) == 0;
 }
@@ -410,22 +408,6 @@ find_group(Change *c, const Datum *keys, const bool *nulls, int64 hash)
 	return false;
 }
 
-static void
-put_delta(Change *c, TupleTableSlot *slot, int64 weight)
-{
-	int			natts = c->delta->natts;
-	Datum	   *values = palloc(sizeof(Datum) * (natts + 1));
-	bool	   *nulls = palloc(sizeof(bool) * (natts + 1));
-
-	slot_getallattrs(slot);
-	memcpy(values, slot->tts_values, sizeof(Datum) * natts);
-	memcpy(nulls, slot->tts_isnull, sizeof(bool) * natts);
-	values[natts] = Int64GetDatum(weight);
-	nulls[natts] = false;
-	tuplestore_putvalues(c->delta->store, c->delta->desc, values, nulls);
-	c->delta->rows++;
-}
-
 /* Whether two rows look the same in their first columns. */
 static bool
 same_columns(TupleTableSlot *x, TupleTableSlot *y, int ncolumns)
@@ -461,9 +443,9 @@ write_group(Change *c, bool found)
 	differs = c->block->kind != PGS_BLOCK_DISTINCT ||
 		(found && !same_columns(c->writer.old, c->writer.new, Anum_state_hash + c->block->nkeys));
 	if (found && differs)
-		put_delta(c, c->writer.old, -1);
+		pgs_delta_put(c->delta, c->writer.old, -1);
 	if (!found || differs)
-		put_delta(c, c->writer.new, 1);
+		pgs_delta_put(c->delta, c->writer.new, 1);
 	if (found)
 		pgs_writer_update(&c->writer);
 	else
@@ -473,7 +455,7 @@ write_group(Change *c, bool found)
 static void
 remove_group(Change *c)
 {
-	put_delta(c, c->writer.old, -1);
+	pgs_delta_put(c->delta, c->writer.old, -1);
 	pgs_writer_delete(&c->writer);
 }
 
