@@ -1,7 +1,8 @@
 /*
  * locate.c - a weighted delta changes stored rows
  *
- * The delta is consolidated: weights of equal images are summed, and what sums to 0 is gone.  Then every row with a negative
+ * The delta is consolidated: weights of equal images are summed, and what sums to 0 is gone; of rows with a key here, where those of
+ * one key arrive together, as there are few; of rows without one by the query, as there can be any number.  Then every row with a negative
  * weight is a stored one.  It is found through an index on the key, or on a hash (of the key, or of all columns where there is
  * none), which refreshes make for themselves, and known by its image.  Rows that are looked up by the same come together: one
  * that leaves and one that comes make an update in place.
@@ -221,8 +222,8 @@ numbers(int n)
 }
 
 /*
- * The query that consolidates a weighted delta of a stream table's rows: image, weight, and what the row is looked up by, in the
- * order of that.
+ * The query for a weighted delta of a stream table's rows: what a row is looked up by, its image and weight, in the order of what it
+ * is looked up by; consolidated where there is no key.
  */
 Query *
 pgs_locate_query(const List *key, Relation rel, Query *delta)
@@ -260,8 +261,10 @@ pgs_locate_query(const List *key, Relation rel, Query *delta)
 					 PGS_INTERNAL_SCHEMA ".row_image(ROW(%s))", image);
 	if (locator.hashed)
 		columns = psprintf(PGS_INTERNAL_SCHEMA ".row_hash(%s)", columns);
-	return pgs_delta_parse(psprintf("SELECT %s, " "%s AS image, "
-									"sum(weight)::pg_catalog.int8 AS weight FROM d "
+	if (key != NIL)
+		return pgs_delta_parse(psprintf("SELECT %s, %s AS image, weight FROM d ORDER BY %s", columns, image, numbers(nkeys)),
+							   input, NULL);
+	return pgs_delta_parse(psprintf("SELECT %s, %s AS image, sum(weight)::pg_catalog.int8 AS weight FROM d "
 									"GROUP BY %s HAVING sum(weight) <> 0 ORDER BY %s",
 									columns, image, numbers(nkeys + 1), numbers(nkeys)), input, NULL);
 }
@@ -271,7 +274,7 @@ pgs_locate_query(const List *key, Relation rel, Query *delta)
 typedef struct
 {
 	bytea	   *image;
-	int64		weight;			/* of a row that leaves: how many are yet to be found */
+	int64		weight;			/* of a row that comes: how many; that leaves: how many are yet to be found */
 } Member;
 
 typedef struct
@@ -283,28 +286,16 @@ typedef struct
 	bool		any;			/* whether they are set */
 	TupleDesc	image_desc;
 	MemoryContext run;			/* of the images that are looked up together, and of the keys */
+	Member	   *members;		/* by their weights; once consolidated, those that leave (made positive), then those that come */
+	int			nmembers;
+	int			allocated;
 	Member	   *leaving;
 	int			nleaving;
-	int			leaving_allocated;
 	Member	   *coming;
 	int			ncoming;
-	int			coming_allocated;
 	PgsDelta   *noted;			/* takes the consolidated delta; NULL: nobody wants it */
 	TupleTableSlot *noted_slot;
 } Locate;
-
-static void
-add_member(Member **members, int *n, int *allocated, bytea *image, int64 weight)
-{
-	if (*n == *allocated)
-	{
-		*allocated *= 2;
-		*members = repalloc_huge(*members, sizeof(Member) * *allocated);
-	}
-	(*members)[*n].image = image;
-	(*members)[*n].weight = weight;
-	(*n)++;
-}
 
 static int
 compare_members(const void *a, const void *b)
@@ -315,6 +306,71 @@ compare_members(const void *a, const void *b)
 	if (VARSIZE(x) != VARSIZE(y))
 		return VARSIZE(x) < VARSIZE(y) ? -1 : 1;
 	return memcmp(x, y, VARSIZE(x));
+}
+
+/* Sum the weights of equal images, leave out what sums to 0, and leave the rest in the order of the images. */
+static void
+consolidate(Locate *l)
+{
+	int			n = 0;
+
+	if (l->nmembers > 1)
+		qsort(l->members, l->nmembers, sizeof(Member), compare_members);
+	for (int i = 0; i < l->nmembers; i++)
+	{
+		if (n > 0 && compare_members(&l->members[n - 1], &l->members[i]) == 0)
+		{
+			l->members[n - 1].weight += l->members[i].weight;
+			pfree(l->members[i].image);
+		}
+		else
+		{
+			/* the one before has met all of its equals */
+			if (n > 0 && l->members[n - 1].weight == 0)
+				pfree(l->members[--n].image);
+			l->members[n++] = l->members[i];
+		}
+	}
+	if (n > 0 && l->members[n - 1].weight == 0)
+		n--;
+	l->nmembers = n;
+}
+
+/* Add a row to the run.  However often equal ones come and go, they take memory once. */
+static void
+add_member(Locate *l, bytea *image, int64 weight)
+{
+	if (l->nmembers == l->allocated)
+	{
+		consolidate(l);
+		if (l->nmembers > l->allocated / 2)
+		{
+			l->allocated *= 2;
+			l->members = repalloc_huge(l->members, sizeof(Member) * l->allocated);
+		}
+	}
+	l->members[l->nmembers].image = image;
+	l->members[l->nmembers++].weight = weight;
+}
+
+/* Tell rows that leave from rows that come; both stay in the order of their images. */
+static void
+divide(Locate *l)
+{
+	Member	   *coming = MemoryContextAlloc(l->run, sizeof(Member) * (l->nmembers + 1));
+
+	l->leaving = l->members;
+	l->coming = coming;
+	l->nleaving = l->ncoming = 0;
+	for (int i = 0; i < l->nmembers; i++)
+	{
+		Member		m = l->members[i];
+
+		if (m.weight > 0)
+			l->coming[l->ncoming++] = m;
+		else
+			l->leaving[l->nleaving++] = (Member) {.image = m.image,.weight = -m.weight};
+	}
 }
 
 /* The stored row leaves: make place for one that comes, while there is any. */
@@ -340,8 +396,6 @@ find_leaving(Locate *l)
 
 	for (int i = 0; i < l->nleaving; i++)
 		missing += l->leaving[i].weight;
-	if (l->nleaving > 1)
-		qsort(l->leaving, l->nleaving, sizeof(Member), compare_members);
 	index_rescan(l->scan, l->keys, l->nkeys, NULL, 0);
 	while (missing > 0 && index_getnext_slot(l->scan, ForwardScanDirection, stored))
 	{
@@ -360,9 +414,23 @@ find_leaving(Locate *l)
 		pgs_refresh_inconsistent("a row that should leave is not there");
 }
 
+/* Hand a row of the consolidated delta on. */
+static void
+note_row(Locate *l, const Member *member, int sign)
+{
+	pgs_image_store(member->image, l->image_desc, l->noted_slot);
+	pgs_delta_put(l->noted, l->noted_slot, member->weight * sign);
+}
+
 static void
 finish_run(Locate *l)
 {
+	consolidate(l);
+	divide(l);
+	for (int i = 0; i < l->nleaving && l->noted; i++)
+		note_row(l, &l->leaving[i], -1);
+	for (int i = 0; i < l->ncoming && l->noted; i++)
+		note_row(l, &l->coming[i], 1);
 	if (l->nleaving > 0 && l->scan)
 		find_leaving(l);
 	/* without an index they are looked up all together, by one scan of the table */
@@ -370,18 +438,9 @@ finish_run(Locate *l)
 		pgs_apply_delete_image(l->apply, l->leaving[i].image, l->leaving[i].weight);
 	for (int i = 0; i < l->ncoming; i++)
 		pgs_apply_insert(l->apply, l->coming[i].image, l->coming[i].weight);
-	l->nleaving = 0;
-	l->ncoming = 0;
+	l->nmembers = 0;
 	l->any = false;
 	MemoryContextReset(l->run);
-}
-
-/* Hand a row of the consolidated delta on. */
-static void
-note_row(Locate *l, bytea *image, int64 weight)
-{
-	pgs_image_store(image, l->image_desc, l->noted_slot);
-	pgs_delta_put(l->noted, l->noted_slot, weight);
 }
 
 /* Whether a row is looked up by the same values as the one before. */
@@ -421,9 +480,7 @@ read_rows(Locate *l, Tuplestorestate *rows, TupleTableSlot *slot)
 {
 	while (tuplestore_gettupleslot(rows, true, false, slot))
 	{
-		int64		weight;
 		MemoryContext old;
-		bytea	   *image;
 
 		slot_getallattrs(slot);
 		if (l->any && !same_keys(l, slot))
@@ -432,15 +489,8 @@ read_rows(Locate *l, Tuplestorestate *rows, TupleTableSlot *slot)
 		if (!l->any)
 			set_keys(l, slot);
 		/* long headers, so that images of one row are equal to the byte */
-		image = DatumGetByteaPCopy(slot->tts_values[l->nkeys]);
-		weight = DatumGetInt64(slot->tts_values[l->nkeys + 1]);
-		if (l->noted)
-			note_row(l, image, weight);
+		add_member(l, DatumGetByteaPCopy(slot->tts_values[l->nkeys]), DatumGetInt64(slot->tts_values[l->nkeys + 1]));
 		MemoryContextSwitchTo(old);
-		if (weight < 0)
-			add_member(&l->leaving, &l->nleaving, &l->leaving_allocated, image, -weight);
-		else
-			add_member(&l->coming, &l->ncoming, &l->coming_allocated, image, weight);
 		CHECK_FOR_INTERRUPTS();
 	}
 	finish_run(l);
@@ -472,9 +522,8 @@ pgs_locate_run(const List *key, Relation rel, PlannedStmt *plan, const List *del
 	if (noted)
 		l.noted_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	l.run = AllocSetContextCreate(CurrentMemoryContext, "rows looked up together", ALLOCSET_DEFAULT_SIZES);
-	l.leaving_allocated = l.coming_allocated = 16;
-	l.leaving = palloc(sizeof(Member) * l.leaving_allocated);
-	l.coming = palloc(sizeof(Member) * l.coming_allocated);
+	l.allocated = 16;
+	l.members = palloc(sizeof(Member) * l.allocated);
 	if (OidIsValid(indexid))
 	{
 		index = index_open(indexid, AccessShareLock);
@@ -492,6 +541,5 @@ pgs_locate_run(const List *key, Relation rel, PlannedStmt *plan, const List *del
 	ExecDropSingleTupleTableSlot(slot);
 	tuplestore_end(rows);
 	MemoryContextDelete(l.run);
-	pfree(l.leaving);
-	pfree(l.coming);
+	pfree(l.members);
 }
