@@ -227,7 +227,7 @@ explain_source(const PgsStream *stream, Relation rel, Query *query, PgsIncrement
 	}
 	delta = pgs_delta_query(inc->output, deltas);
 	if (delta)
-		explain_step(result, source, "result", pgs_locate_query(stream->key, rel, delta), delta, deltas);
+		explain_step(result, source, "result", pgs_locate_query(stream->key, stream->key != NIL, rel, delta), delta, deltas);
 }
 
 static List *

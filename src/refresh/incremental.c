@@ -56,7 +56,7 @@ plan_output(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List
 {
 	Query	   *query = pgs_delta_query(inc->output, deltas);
 
-	return query ? pgs_execute_plan(pgs_locate_query(stream->key, rel, query)) : NULL;
+	return query ? pgs_execute_plan(pgs_locate_query(stream->key, stream->key != NIL, rel, query)) : NULL;
 }
 
 static Plans

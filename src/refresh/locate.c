@@ -1,8 +1,8 @@
 /*
  * locate.c - a weighted delta changes stored rows
  *
- * The delta is consolidated: weights of equal images are summed, and what sums to 0 is gone; of rows with a key here, where those of
- * one key arrive together, as there are few; of rows without one by the query, as there can be any number.  Then every row with a negative
+ * The delta is consolidated: weights of equal images are summed, and what sums to 0 is gone; here, where rows
+ * have a key and those of one arrive together; by the query, where any number may be looked up by the same.  Then every row with a negative
  * weight is a stored one.  It is found through an index on the key, or on a hash (of the key, or of all columns where there is
  * none), which refreshes make for themselves, and known by its image.  Rows that are looked up by the same come together: one
  * that leaves and one that comes make an update in place.
@@ -222,11 +222,11 @@ numbers(int n)
 }
 
 /*
- * The query for a weighted delta of a stream table's rows: what a row is looked up by, its image and weight, in the order of what it
- * is looked up by; consolidated where there is no key.
+ * The query for a weighted delta of a table's rows: what a row is looked up by, its image and weight, in the order of what it is looked
+ * up by.  "few": the key tells rows apart, so those of one are few, and consolidated when they are here; else the query does it.
  */
 Query *
-pgs_locate_query(const List *key, Relation rel, Query *delta)
+pgs_locate_query(const List *key, bool few, Relation rel, Query *delta)
 {
 	Query	   *input = copyObject(delta);
 	Locator		locator = choose_locator(key, rel);
@@ -261,7 +261,7 @@ pgs_locate_query(const List *key, Relation rel, Query *delta)
 					 PGS_INTERNAL_SCHEMA ".row_image(ROW(%s))", image);
 	if (locator.hashed)
 		columns = psprintf(PGS_INTERNAL_SCHEMA ".row_hash(%s)", columns);
-	if (key != NIL)
+	if (few)
 		return pgs_delta_parse(psprintf("SELECT %s, %s AS image, weight FROM d ORDER BY %s", columns, image, numbers(nkeys)),
 							   input, NULL);
 	return pgs_delta_parse(psprintf("SELECT %s, %s AS image, sum(weight)::pg_catalog.int8 AS weight FROM d "

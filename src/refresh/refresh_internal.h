@@ -38,7 +38,7 @@ extern Tuplestorestate *pgs_execute_collect(PlannedStmt *plan, const List *delta
 
 /* locate.c */
 extern void pgs_locate_make_index(const PgsStream *stream);
-extern Query *pgs_locate_query(const List *key, Relation rel, Query *delta);
+extern Query *pgs_locate_query(const List *key, bool few, Relation rel, Query *delta);
 extern void pgs_locate_run(const List *key, Relation rel, PlannedStmt *plan, const List *deltas, PgsRowCounts *counts,
 						   PgsDelta *noted);
 

@@ -749,7 +749,7 @@ change_partitions(const PgsBlock *block, PlannedStmt *plan, const List *deltas)
 	if (keys->rows + keys_null->rows > 0)
 	{
 		List	   *both = list_make2(keys, keys_null);
-		Query	   *query = pgs_locate_query(key, rel, pgs_delta_partitions(block, both));
+		Query	   *query = pgs_locate_query(key, false, rel, pgs_delta_partitions(block, both));
 
 		pgs_locate_run(key, rel, pgs_execute_plan(query), both, &counts, delta);
 	}
