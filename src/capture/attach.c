@@ -206,15 +206,19 @@ buffer_is_whole(const PgsSource *source)
 		SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->buffers[1]));
 }
 
-/* Whether a source has its buffer, with all columns, and all triggers (one that is disabled stays so). */
+/*
+ * Whether a source has its buffer, with all columns, and all triggers (one that is disabled stays so); and, where all wishes are known,
+ * no columns that nobody wants: those make work for writers.
+ */
 static bool
-is_fulfilled(const Wish *wish)
+is_fulfilled(const Wish *wish, bool complete)
 {
 	PgsSource	source;
 	ListCell   *lc;
 
 	if (!pgs_source_get(wish->relid, &source) || source.eager != wish->eager || !buffer_is_whole(&source) ||
-		!bms_is_subset(wish->columns, pgs_buffer_columns(&source)))
+		!bms_is_subset(wish->columns, pgs_buffer_columns(&source)) ||
+		(complete && pgs_buffer_is_too_wide(&source, wish->columns)))
 		return false;
 	if (is_stream(wish->relid))
 		return true;
@@ -261,17 +265,20 @@ lock_buffer(const PgsSource *source)
 
 /* False if there is nothing to do, or somebody keeps a lock. */
 static bool
-attach(const Wish *wish)
+attach(const Wish *wish, bool complete)
 {
 	PgsSource	source = {.relid = wish->relid};
 	bool		known;
+	Bitmapset  *held;
+	Bitmapset  *columns = wish->columns;
 	ListCell   *lc;
 
-	if (is_fulfilled(wish))
+	if (is_fulfilled(wish, complete))
 		return false;
-	if (!lock_writers(wish->relid) || is_fulfilled(wish))
+	if (!lock_writers(wish->relid) || is_fulfilled(wish, complete))
 		return false;
 	known = pgs_source_get(wish->relid, &source);
+	held = known ? pgs_buffer_columns(&source) : NULL;
 	if (known && !buffer_is_whole(&source))
 	{
 		pgs_buffer_drop(&source);
@@ -279,11 +286,14 @@ attach(const Wish *wish)
 	}
 	if (!known)
 		pgs_buffer_create(&source, wish->columns);
-	else if (!bms_is_subset(wish->columns, pgs_buffer_columns(&source)))
+	else
 	{
-		if (!lock_buffer(&source))
+		if (!complete || !pgs_buffer_is_too_wide(&source, wish->columns))
+			columns = bms_union(columns, held);
+		if (!bms_equal(columns, held) && !lock_buffer(&source))
 			return false;
-		pgs_buffer_add_columns(&source, bms_difference(wish->columns, pgs_buffer_columns(&source)));
+		if (!bms_equal(columns, held))
+			pgs_buffer_set_columns(&source, columns);
 	}
 	if (is_stream(wish->relid))
 		source.members = list_make1_oid(wish->relid);
@@ -374,7 +384,7 @@ pgs_capture_maintain(PgsIsEager is_eager)
 	streams = pgs_stream_list();
 	wishes = wanted(streams, is_eager, &complete);
 	foreach(lc, wishes)
-		if (attach(lfirst(lc)))
+		if (attach(lfirst(lc), complete))
 			return true;
 	/* what is held just now may be wanted */
 	foreach(lc, complete ? pgs_source_list() : NIL)

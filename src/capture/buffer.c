@@ -154,34 +154,72 @@ pgs_buffer_columns(const PgsSource *source)
 	return result;
 }
 
+/* An action of ALTER TABLE. */
+static void
+append_action(StringInfo sql, const char *action)
+{
+	appendStringInfo(sql, "%s %s", sql->len > 0 ? "," : "", action);
+}
+
+static void
+alter_segment(Oid segment, const char *actions)
+{
+	char	   *sql = psprintf("ALTER TABLE " PGS_INTERNAL_SCHEMA ".%s%s", quote_identifier(get_rel_name(segment)), actions);
+
+	SPI_connect();
+	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	SPI_finish();
+}
+
 /*
- * Add columns to a buffer, in the place of those that are out of date.  The caller holds both segments exclusively: then no writer has rows in them that it may yet
- * commit, so whoever takes a frontier from now on finds the columns filled.
+ * Let a buffer hold just these columns: others go, and those that are missing or out of date come.  The caller holds both segments
+ * exclusively: then no writer has rows in them that it may yet commit, so whoever takes a frontier from now on finds the columns filled.
  */
 void
-pgs_buffer_add_columns(const PgsSource *source, const Bitmapset *columns)
+pgs_buffer_set_columns(const PgsSource *source, const Bitmapset *columns)
 {
-	for (int i = 0; i < lengthof(source->buffers); i++)
+	Bitmapset  *held = pgs_buffer_columns(source);
+	StringInfoData actions;
+	int			attno = -1;
+
+	initStringInfo(&actions);
+	while ((attno = bms_next_member(held, attno)) >= 0)
+		if (!bms_is_member(attno, columns))
+			append_action(&actions, psprintf("DROP COLUMN %s", column_definition(source->relid, attno)->colname));
+	attno = -1;
+	while ((attno = bms_next_member(columns, attno)) >= 0)
 	{
-		StringInfoData sql;
-		int			attno = -1;
+		ColumnDef  *def;
 
-		initStringInfo(&sql);
-		appendStringInfo(&sql, "ALTER TABLE " PGS_INTERNAL_SCHEMA ".%s ", quote_identifier(get_rel_name(source->buffers[i])));
-		while ((attno = bms_next_member(columns, attno)) >= 0)
-		{
-			ColumnDef  *def = column_definition(source->relid, attno);
-
-			appendStringInfo(&sql, "%sDROP COLUMN IF EXISTS %s, ADD COLUMN %s %s", sql.data[sql.len - 1] == ' ' ? "" : ", ",
-							 def->colname, def->colname,
-							 format_type_extended(def->typeName->typeOid, def->typeName->typemod,
-												  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
-		}
-		SPI_connect();
-		if (SPI_execute(sql.data, false, 0) != SPI_OK_UTILITY)
-			elog(ERROR, "could not execute \"%s\"", sql.data);
-		SPI_finish();
+		if (bms_is_member(attno, held))
+			continue;
+		def = column_definition(source->relid, attno);
+		append_action(&actions, psprintf("DROP COLUMN IF EXISTS %s, ADD COLUMN %s %s", def->colname, def->colname,
+										 format_type_extended(def->typeName->typeOid, def->typeName->typemod,
+															  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY)));
 	}
+	for (int i = 0; i < lengthof(source->buffers); i++)
+		alter_segment(source->buffers[i], actions.data);
+}
+
+/*
+ * Whether a buffer can do with fewer columns than it holds.  A dropped column keeps its number, and there are only so many: a table whose
+ * readers came and went that often keeps what it has.
+ */
+bool
+pgs_buffer_is_too_wide(const PgsSource *source, const Bitmapset *columns)
+{
+	Relation	buffer;
+	bool		narrow;
+
+	if (bms_is_subset(pgs_buffer_columns(source), columns))
+		return false;
+	buffer = try_relation_open(source->buffers[0], AccessShareLock);
+	narrow = buffer && RelationGetNumberOfAttributes(buffer) < MaxHeapAttributeNumber / 2;
+	if (buffer)
+		relation_close(buffer, NoLock);
+	return narrow;
 }
 
 /* Remove the buffer of a source, and its row in the catalog. */

@@ -2,8 +2,8 @@
  * columns.c - which columns of a relation a query's result can depend on
  *
  * Change buffers hold these and no others, and an update that touches none of them is none.  From the top down: of a
- * subquery in FROM only the output columns that are used above it count, so a staging view that selects everything costs
- * nothing here.  Wherever an output column decides which rows there are (DISTINCT, set operations), it counts.
+ * subquery in FROM or WITH only the output columns that are used above it count, of one in EXISTS none, so a staging view that
+ * selects everything costs nothing here.  Wherever an output column decides which rows there are (DISTINCT, set operations), it counts.
  */
 #include "postgres.h"
 
@@ -29,6 +29,7 @@ typedef struct Level
 {
 	Query	   *query;
 	Bitmapset **used;			/* by range table index: columns of that item, 0 for the whole row */
+	Bitmapset **cte_used;		/* the same of each WITH query, by its place in the list */
 	struct Level *parent;
 	Purpose    *purpose;
 } Level;
@@ -58,12 +59,36 @@ walker(Node *node, Level *level)
 		level->used[var->varno] = bms_add_member(level->used[var->varno], var->varattno);
 		return false;
 	}
+	if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType == EXISTS_SUBLINK)
+	{
+		use_query((Query *) ((SubLink *) node)->subselect, NULL, false, level, level->purpose);
+		return false;
+	}
 	if (IsA(node, Query))
 	{
 		use_query((Query *) node, NULL, true, level, level->purpose);
 		return false;
 	}
 	return expression_tree_walker(node, walker, level);
+}
+
+/* A reference to a WITH query uses columns of it, wherever it stands. */
+static void
+use_cte(const RangeTblEntry *rte, const Bitmapset *used, Level *level)
+{
+	ListCell   *lc;
+
+	for (Index up = rte->ctelevelsup; up > 0 && level; up--)
+		level = level->parent;
+	if (level == NULL)
+		return;
+	foreach(lc, level->query->cteList)
+	{
+		int			i = foreach_current_index(lc);
+
+		if (strcmp(lfirst_node(CommonTableExpr, lc)->ctename, rte->ctename) == 0)
+			level->cte_used[i] = bms_add_members(level->cte_used[i], used);
+	}
 }
 
 static void
@@ -81,15 +106,53 @@ use_relation(RangeTblEntry *rte, const Bitmapset *used, Bitmapset **result)
 	*result = bms_del_member(bms_add_members(*result, used), 0);
 }
 
+/* What a lateral subquery may use of its neighbours, whatever of itself is used. */
+static void
+use_neighbours(Query *query, Level *level)
+{
+	Purpose		none = {0};
+
+	use_query(query, NULL, true, level, &none);
+}
+
+/* The items of a query's FROM and WITH, once it is known what is used of them. */
+static void
+use_items(Level *level, const Bitmapset *outputs, bool all)
+{
+	Query	   *query = level->query;
+	Purpose    *purpose = level->purpose;
+	bool		arms = query->setOperations != NULL;
+
+	for (int i = 1; i <= list_length(query->rtable); i++)
+	{
+		RangeTblEntry *rte = rt_fetch(i, query->rtable);
+
+		if (rte->rtekind == RTE_RELATION && rte->relid == purpose->relid)
+			use_relation(rte, level->used[i], &purpose->result);
+		else if (rte->rtekind == RTE_SUBQUERY)
+			use_query(rte->subquery, arms ? outputs : level->used[i], arms && (all || !pgs_query_is_union_all(query)), level, purpose);
+		else if (rte->rtekind == RTE_CTE)
+			use_cte(rte, level->used[i], level);
+	}
+	/* a WITH query is used by those behind it, and by all that was seen above */
+	for (int i = list_length(query->cteList) - 1; i >= 0; i--)
+	{
+		CommonTableExpr *cte = list_nth_node(CommonTableExpr, query->cteList, i);
+
+		if (IsA(cte->ctequery, Query))
+			use_query((Query *) cte->ctequery, level->cte_used[i], query->hasRecursive, level, purpose);
+	}
+}
+
 static void
 use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Purpose *purpose)
 {
 	Level		level = {.query = query, .parent = parent, .purpose = purpose};
-	int			n = list_length(query->rtable);
 	ListCell   *lc;
 
 	check_stack_depth();
-	level.used = palloc0(sizeof(Bitmapset *) * (n + 1));
+	level.used = palloc0(sizeof(Bitmapset *) * (list_length(query->rtable) + 1));
+	level.cte_used = palloc0(sizeof(Bitmapset *) * (list_length(query->cteList) + 1));
 	all |= bms_is_member(0, outputs) || query->distinctClause || query->hasTargetSRFs || query->sortClause;
 	foreach(lc, query->targetList)
 	{
@@ -106,32 +169,17 @@ use_query(Query *query, const Bitmapset *outputs, bool all, Level *parent, Purpo
 	(void) walker(query->limitCount, &level);
 	(void) walker(query->limitOffset, &level);
 	(void) walker((Node *) query->windowClause, &level);
-	foreach(lc, query->cteList)
-		(void) walker(lfirst_node(CommonTableExpr, lc)->ctequery, &level);
 	/* functions and values; and lateral subqueries, which may use their neighbours */
 	foreach(lc, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
 		if (rte->rtekind == RTE_SUBQUERY && rte->lateral)
-			use_query(rte->subquery, NULL, true, &level, purpose);
+			use_neighbours(rte->subquery, &level);
 		else if (rte->rtekind != RTE_RELATION && rte->rtekind != RTE_SUBQUERY && rte->rtekind != RTE_JOIN)
 			(void) range_table_entry_walker(rte, walker, &level, 0);
 	}
-	for (int i = 1; i <= n; i++)
-	{
-		RangeTblEntry *rte = rt_fetch(i, query->rtable);
-
-		if (rte->rtekind == RTE_RELATION && rte->relid == purpose->relid)
-			use_relation(rte, level.used[i], &purpose->result);
-		else if (rte->rtekind == RTE_SUBQUERY && !rte->lateral)
-		{
-			bool		arm = query->setOperations != NULL;
-
-			use_query(rte->subquery, arm ? outputs : level.used[i],
-					  arm && (all || !pgs_query_is_union_all(query)), &level, purpose);
-		}
-	}
+	use_items(&level, outputs, all);
 }
 
 /* The arms of a set operation that is UNION ALL throughout. */

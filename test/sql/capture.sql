@@ -230,6 +230,49 @@ SELECT buffered('wide');
 SELECT dbt_pgstream.refresh_stream_table('on_twice'), dbt_pgstream.refresh_stream_table('on_wide');
 SELECT oracle.check('on_twice'), oracle.check('on_wide');
 DROP TABLE on_wide, on_twice;
+-- WITH and EXISTS that select everything use what the result depends on, and a buffer holds no more
+CREATE TABLE many (id int PRIMARY KEY, g int, v int, w int, x text);
+INSERT INTO many SELECT i, i % 3, i, i, 'x' || i FROM generate_series(1, 30) i;
+CREATE FUNCTION held(regclass) RETURNS text LANGUAGE sql AS $$SELECT string_agg(b.attname, ', ' ORDER BY substr(b.attname, 2)::int) FROM dbt_pgstream_internal.source s
+    JOIN pg_attribute b ON attrelid = s.buffer_b AND attname ~ '^c[0-9]+$' WHERE relid = $1$$;
+SELECT dbt_pgstream.create_stream_table('all_of_many', 'SELECT * FROM many', '1d');
+SELECT oracle.attach();
+SELECT held('many');
+SELECT dbt_pgstream.create_stream_table('renamed', 'WITH source AS (SELECT * FROM many), renamed AS (SELECT id AS many_id, g AS grp, v AS value, x AS name FROM source)
+    SELECT grp, sum(value) AS s, (SELECT count(*) FROM renamed AS r WHERE r.grp > renamed.grp) AS above FROM renamed GROUP BY grp', '1d');
+SELECT dbt_pgstream.create_stream_table('existing', 'SELECT DISTINCT g FROM many m WHERE EXISTS (SELECT * FROM many WHERE many.v = m.v + 1)
+    AND NOT EXISTS (SELECT x, count(*) FROM many WHERE many.v = m.v + 2 GROUP BY w, x HAVING max(id) > 20)', '1d');
+DELETE FROM many WHERE id = 5;
+UPDATE many SET x = 'other' WHERE id = 6;
+-- while it is wide; and when it is narrow, with changes of before
+SELECT dbt_pgstream.refresh_stream_table('existing');
+UPDATE many SET w = w + 1;
+DROP TABLE all_of_many;
+SELECT oracle.attach();
+SELECT held('many');
+UPDATE many SET g = g + 1 WHERE id % 4 = 0;
+SELECT dbt_pgstream.refresh_stream_table('renamed'), dbt_pgstream.refresh_stream_table('existing');
+SELECT oracle.check('renamed'), oracle.check('existing');
+DROP TABLE existing;
+SELECT oracle.attach();
+SELECT held('many');
+SELECT buffered('many');
+UPDATE many SET x = 'unused';
+SELECT buffered('many');
+UPDATE many SET v = -v WHERE id > 20;
+SELECT dbt_pgstream.refresh_stream_table('renamed');
+SELECT oracle.check('renamed');
+SELECT dbt_pgstream.create_stream_table('all_again', 'SELECT * FROM many', '1d');
+UPDATE many SET x = 'used', g = 1 WHERE id < 10;
+SELECT oracle.attach();
+SELECT held('many');
+UPDATE many SET x = 'used again' WHERE id < 5;
+SELECT dbt_pgstream.refresh_stream_table('renamed'), dbt_pgstream.refresh_stream_table('all_again');
+DELETE FROM many WHERE id < 8;
+SELECT dbt_pgstream.refresh_stream_table('renamed'), dbt_pgstream.refresh_stream_table('all_again');
+SELECT oracle.check('renamed'), oracle.check('all_again');
+SELECT h.action FROM dbt_pgstream.pgs_refresh_history h JOIN dbt_pgstream.pgs_stream_tables USING (pgs_id) WHERE pgs_name = 'renamed' ORDER BY refresh_id DESC LIMIT 3;
+DROP TABLE renamed, all_again;
 -- marks, too
 DO $$BEGIN FOR i IN 1..1000 LOOP TRUNCATE c.src CASCADE; COMMIT; END LOOP; END$$;
 SELECT count(*) >= 1000 AS many FROM dbt_pgstream_internal.change;
