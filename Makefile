@@ -57,6 +57,8 @@ OBJS = \
 	src/delta/describe.o \
 	src/refresh/identity.o \
 	src/refresh/image.o \
+	src/refresh/relative.o \
+	src/refresh/attempt.o \
 	src/refresh/execute.o \
 	src/refresh/writer.o \
 	src/refresh/load.o \

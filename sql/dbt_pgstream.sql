@@ -69,7 +69,7 @@ CREATE TABLE dbt_pgstream_internal.change (
     cid             bigint NOT NULL
 );
 COMMENT ON TABLE dbt_pgstream_internal.change IS
-'Change marks: what no change buffer tells. relid 0 concerns everything. kind r: rows were written (TRUNCATE), d: DDL. See src/capture.';
+'Change marks: what no change buffer tells. relid 0 concerns everything. kind r: rows were written (TRUNCATE), d: DDL, c: DDL of functions and types. See src/capture.';
 
 CREATE TABLE dbt_pgstream_internal.source (
     relid           oid CONSTRAINT source_pkey PRIMARY KEY,
@@ -99,6 +99,11 @@ CREATE FUNCTION dbt_pgstream_internal.values_image(VARIADIC "any") RETURNS bytea
 AS 'MODULE_PATHNAME', 'pgs_values_image' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 5;
 COMMENT ON FUNCTION dbt_pgstream_internal.values_image("any") IS
 'The image of the row that some values make: row_image(ROW(...)), but quicker.';
+
+CREATE FUNCTION dbt_pgstream_internal.fixed_text(text) RETURNS text
+AS 'MODULE_PATHNAME', 'pgs_fixed_text' LANGUAGE C IMMUTABLE STRICT PARALLEL RESTRICTED COST 1;
+COMMENT ON FUNCTION dbt_pgstream_internal.fixed_text(text) IS
+'The text itself, which a query is about to cast to a date or time: a refresh takes notice of those that mean another time at the next one, such as ''today''.';
 
 CREATE FUNCTION dbt_pgstream_internal.row_hash(VARIADIC "any") RETURNS bigint
 AS 'MODULE_PATHNAME', 'pgs_row_hash' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 2;
@@ -140,7 +145,7 @@ COMMENT ON FUNCTION dbt_pgstream_internal.maintain_capture() IS
 
 CREATE FUNCTION dbt_pgstream_internal.on_define() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgs_on_define' LANGUAGE C;
-COMMENT ON FUNCTION dbt_pgstream_internal.on_define() IS 'Leaves a change mark for everything where a function or type may mean something else now.';
+COMMENT ON FUNCTION dbt_pgstream_internal.on_define() IS 'Leaves a change mark for all that a new definition may concern: of a function or type, or of who may read what.';
 
 CREATE FUNCTION dbt_pgstream_internal.on_sql_drop() RETURNS event_trigger
 AS 'MODULE_PATHNAME', 'pgs_on_sql_drop' LANGUAGE C;
@@ -162,7 +167,7 @@ CREATE EVENT TRIGGER dbt_pgstream_define ON ddl_command_end WHEN TAG IN (
 ALTER EVENT TRIGGER dbt_pgstream_drop ENABLE ALWAYS;
 ALTER EVENT TRIGGER dbt_pgstream_alter ENABLE ALWAYS;
 ALTER EVENT TRIGGER dbt_pgstream_define ENABLE ALWAYS;
-COMMENT ON EVENT TRIGGER dbt_pgstream_define IS 'Leaves a change mark for everything where a function or type may mean something else now.';
+COMMENT ON EVENT TRIGGER dbt_pgstream_define IS 'Leaves a change mark for all that a new definition may concern.';
 COMMENT ON EVENT TRIGGER dbt_pgstream_drop IS 'Cleans up after dropped stream tables; notes dropped sources.';
 COMMENT ON EVENT TRIGGER dbt_pgstream_alter IS 'Keeps the columns of stream tables, and follows a change of owner.';
 

@@ -18,7 +18,8 @@
 typedef enum PgsMarkKind
 {
 	PGS_MARK_ROWS = 'r',		/* rows were written */
-	PGS_MARK_DDL = 'd'			/* something else happened that may change what is read */
+	PGS_MARK_DDL = 'd',			/* something else happened that may change what is read */
+	PGS_MARK_CODE = 'c'			/* a function, operator or type may mean something else now: for those who use any but the server's */
 } PgsMarkKind;
 enum
 {

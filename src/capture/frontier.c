@@ -98,7 +98,17 @@ is_consumed(Frontier *f, FullTransactionId xid, int64 cid)
 
 /* ---- marks ---- */
 
-/* Whether a mark that isn't consumed tells of something that the stream table depends on. */
+/* Whether a mark tells of something that a stream table depends on. */
+static bool
+concerns(const PgsStream *stream, const List *sources, Oid relid, char kind)
+{
+	if (kind == PGS_MARK_CODE)
+		return pgs_query_uses_code(stream->viewid, sources);
+	/* rows of its own are written by its own refreshes; DDL on it (a disabled guard) is another matter */
+	return relid == InvalidOid || list_member_oid(sources, relid) || (relid == stream->relid && kind == PGS_MARK_DDL);
+}
+
+/* Whether a mark that isn't consumed concerns a stream table. */
 static bool
 has_marks(const PgsStream *stream, const List *sources, Frontier *f)
 {
@@ -113,15 +123,11 @@ has_marks(const PgsStream *stream, const List *sources, Frontier *f)
 		slot = table_slot_create(rel, NULL);
 		while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
 		{
-			Oid			relid;
-
 			slot_getallattrs(slot);
-			relid = DatumGetObjectId(slot->tts_values[Anum_change_relid - 1]);
-			/* rows of its own are written by its own refreshes; DDL on it (a disabled guard) is another matter */
-			found = (relid == InvalidOid || list_member_oid(sources, relid) ||
-					 (relid == stream->relid && DatumGetChar(slot->tts_values[Anum_change_kind - 1]) == PGS_MARK_DDL)) &&
-				!is_consumed(f, DatumGetFullTransactionId(slot->tts_values[Anum_change_xid - 1]),
-							 DatumGetInt64(slot->tts_values[Anum_change_cid - 1]));
+			found = !is_consumed(f, DatumGetFullTransactionId(slot->tts_values[Anum_change_xid - 1]),
+								 DatumGetInt64(slot->tts_values[Anum_change_cid - 1])) &&
+				concerns(stream, sources, DatumGetObjectId(slot->tts_values[Anum_change_relid - 1]),
+						 DatumGetChar(slot->tts_values[Anum_change_kind - 1]));
 		}
 		ExecDropSingleTupleTableSlot(slot);
 		table_endscan(scan);

@@ -273,7 +273,7 @@ same_meaning(const PgsStream *stream, const PgsDefinition *def)
 
 /* Apply options, populate what is still empty, and say whether that was anything. */
 static void
-keep(Upsert *u, PgsStream *stream)
+keep(Upsert *u, PgsStream *stream, const PgsDefinition *def)
 {
 	bool		populate = u->options.initialize && !stream->populated;
 	PgsOptions	options = u->options;
@@ -286,7 +286,10 @@ keep(Upsert *u, PgsStream *stream)
 	{
 		stream = pgs_stream_lock(u->name.relid, false);
 		if (pgs_define_options(stream, &options))
+		{
+			pgs_define_refuse_mode(def, stream->mode);
 			pgs_stream_store(stream);
+		}
 		u->action = "altered";
 		u->detail = psprintf("schedule %s, refresh mode %s", stream->schedule ? stream->schedule : "manual",
 							 pgs_mode_name(stream->mode));
@@ -310,6 +313,7 @@ replace(Upsert *u, const PgsDefinition *def, const char *action, const char *why
 	(void) pgs_refresh_lock(u->name.relid, PGS_WAIT);
 	stream = pgs_stream_lock(u->name.relid, false);
 	(void) pgs_define_options(stream, &u->options);
+	pgs_define_refuse_mode(def, stream->mode);
 	pgs_define_replace(stream, def);
 	u->action = action;
 	if (!u->options.initialize && !stream->populated)
@@ -334,7 +338,7 @@ upsert_builtin(Upsert *u)
 	def = pgs_query_define(u->options.query, pgs_define_owner(u->name.relid));
 	pgs_query_refuse(def->reasons);
 	if (!u->full_refresh && same_meaning(stream, def))
-		keep(u, stream);
+		keep(u, stream, def);
 	else if (!pgs_define_same_columns(stream, def))
 		recreate(u, &pgs_engine_builtin, "columns changed");
 	else if (u->full_refresh)

@@ -7,7 +7,7 @@
  *   ALTER TABLE ... OWNER              the view follows, as it is read with its owner's rights
  *   ALTER TABLE ... ADD/DROP COLUMN    refused on a stream table, whose columns are its query's
  *
- *   a function or type defined anew    a mark for everything: results may differ though no row does
+ *   a function or type defined anew    a mark: results may differ though no row does
  *
  * Renames and changes of schema need nothing: everything is known by OID.  These run for every role, whatever it may
  * do to our catalogs, so they touch them directly, not through SQL.
@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "capture/capture.h"
 #include "catalog/dependency.h"
@@ -303,15 +304,62 @@ note_altered(Oid relid, bool is_stream)
 			pgs_capture_mark(((PgsSource *) lfirst(lc))->relid, PGS_MARK_DDL);
 }
 
+/* The objects of the command, where one of them is the server's own. */
+static List *
+built_in_objects(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *result = NIL;
+
+	SPI_connect();
+	if (SPI_execute(psprintf("SELECT FROM pg_catalog.pg_event_trigger_ddl_commands() WHERE objid < %u", FirstNormalObjectId), true, 1) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not read the DDL commands");
+	if (SPI_processed > 0)
+	{
+		MemoryContext inside = MemoryContextSwitchTo(caller);
+
+		result = list_make1_int(1);
+		MemoryContextSwitchTo(inside);
+	}
+	SPI_finish();
+	return result;
+}
+
+/* Whether a command defines what queries use by name: a function, aggregate, operator, cast or type. */
+static bool
+defines_code(CommandTag tag)
+{
+	switch (tag)
+	{
+		case CMDTAG_CREATE_FUNCTION:
+		case CMDTAG_ALTER_FUNCTION:
+		case CMDTAG_ALTER_ROUTINE:
+		case CMDTAG_CREATE_AGGREGATE:
+		case CMDTAG_ALTER_AGGREGATE:
+		case CMDTAG_CREATE_OPERATOR:
+		case CMDTAG_ALTER_OPERATOR:
+		case CMDTAG_CREATE_CAST:
+		case CMDTAG_ALTER_TYPE:
+		case CMDTAG_ALTER_DOMAIN:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /*
- * Event trigger on ddl_command_end of whatever may change the meaning of a query without changing a row.
+ * Event trigger on ddl_command_end of whatever may change the meaning of a query without changing a row.  Code that is not the server's
+ * concerns those who use some, by whatever way it is called; anything else, everybody.
  */
 Datum
 pgs_on_define(PG_FUNCTION_ARGS)
 {
+	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
+
 	require_event_trigger(fcinfo);
 	if (pgs_catalog_exists())
-		pgs_capture_mark(InvalidOid, PGS_MARK_DDL);
+		pgs_capture_mark(InvalidOid, defines_code(data->tag) && read_pinned(built_in_objects) == NIL ? PGS_MARK_CODE : PGS_MARK_DDL);
 	PG_RETURN_NULL();
 }
 

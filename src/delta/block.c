@@ -323,7 +323,7 @@ pgs_cut_query(PgsCut *cut, Query *query)
 		return pgs_cut_refuse(cut, "an outer join with a function in FROM that refers to what is outside of it");
 	pgs_flatten_from(query);
 	if (pgs_cut_misuses_clock(query))
-		return pgs_cut_refuse(cut, "now(), or another reading of the clock, other than compared with columns in WHERE");
+		return pgs_cut_refuse(cut, pgs_delta_clock_obstacle);
 	foreach(lc, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);

@@ -29,6 +29,8 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+const char *const pgs_delta_clock_obstacle = "now(), or another reading of the clock, other than compared with columns in WHERE";
+
 /* ---- what is a condition on the clock ---- */
 
 static bool
@@ -303,6 +305,19 @@ pgs_level_at_last_time(Query *query, List *deltas)
 	result = copyObject(query);
 	result->jointree->quals = at_time(result->jointree->quals, clock->since);
 	return result;
+}
+
+/*
+ * Why the result of a query follows neither the rows of its sources nor the clock, but has to be computed each time; NULL if it needn't.
+ */
+const char *
+pgs_delta_unsettled(const PgsDefinition *def)
+{
+	if (def->unsettled)
+		return psprintf("the result of %s can change while no source does", def->unsettled);
+	if (def->clock && pgs_delta_analyze(def->query, 0)->obstacle == pgs_delta_clock_obstacle)
+		return "it reads the clock (now(), current_date, ...) other than to compare it with columns in WHERE";
+	return NULL;
 }
 
 /* Whether the result of a query changes only with rows of its sources, and with the clock in ways that a delta follows. */

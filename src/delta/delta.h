@@ -106,6 +106,8 @@ extern bool pgs_delta_reads_clock(Query *query);
 extern PgsDelta *pgs_delta_of_clock(TimestampTz since);
 extern Query *pgs_delta_at_time(Query *query, TimestampTz time);
 extern bool pgs_delta_data_only(const PgsDefinition *def);
+extern const char *pgs_delta_unsettled(const PgsDefinition *def);
+extern const char *const pgs_delta_clock_obstacle;
 
 /* embed.c */
 extern Query *pgs_delta_parse(const char *sql, Query *d, Query *r);

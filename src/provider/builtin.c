@@ -39,6 +39,7 @@ replace_query(PgsStream *stream, const char *query)
 	PgsDefinition *def = pgs_query_define(query, pgs_define_owner(stream->relid));
 
 	pgs_query_refuse(def->reasons);
+	pgs_define_refuse_mode(def, stream->mode);
 	if (!pgs_define_same_columns(stream, def))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
@@ -51,20 +52,20 @@ static void
 alter(const PgsEngine *self, const PgsName *name, const PgsOptions *options)
 {
 	PgsStream  *stream;
-	bool		refresh = false;
+	bool		changed;
 
 	pgs_define_require_owner(name->relid);
 	(void) pgs_refresh_lock(name->relid, PGS_WAIT);
-	stream = pgs_stream_get(name->relid, false);
-	if (options->query)
-	{
-		replace_query(stream, options->query);
-		refresh = stream->populated;
-	}
 	stream = pgs_stream_lock(name->relid, false);
-	if (pgs_define_options(stream, options))
+	/* the query is to fit the mode that comes with it */
+	changed = pgs_define_options(stream, options);
+	if (options->query)
+		replace_query(stream, options->query);
+	else if (options->mode && OidIsValid(stream->viewid))
+		pgs_define_refuse_mode(pgs_query_define(pgs_query_view_sql(stream->viewid), pgs_define_owner(stream->relid)), stream->mode);
+	if (changed && !options->query)
 		pgs_stream_store(stream);
-	if (refresh)
+	if (options->query && stream->populated)
 		pgs_refresh_one(name->relid, "MANUAL", NULL);
 }
 

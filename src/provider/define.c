@@ -97,6 +97,19 @@ parse_mode(const char *text)
 	return mode;
 }
 
+/* A query that has to be computed at each refresh doesn't follow changes: whoever wants that has to say so. */
+void
+pgs_define_refuse_mode(const PgsDefinition *def, PgsMode mode)
+{
+	const char *reason = mode == PGS_MODE_DIFFERENTIAL ? pgs_delta_unsettled(def) : NULL;
+
+	if (reason)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot keep this query as a stream table in refresh mode DIFFERENTIAL: %s", reason),
+				 errhint("Leave it out, declare a function of yours IMMUTABLE if it is, or use refresh mode AUTO or FULL: then every refresh computes the whole query.")));
+}
+
 static bool
 has_guard(Oid relid)
 {
@@ -163,6 +176,7 @@ pgs_define_create(PgsName *name, const PgsOptions *options)
 	refuse_taken(name);
 	def = pgs_query_define(options->query, owner);
 	pgs_query_refuse(def->reasons);
+	pgs_define_refuse_mode(def, stream->mode);
 
 	stream->id = pgs_stream_next_id();
 	stream->viewid = pgs_query_create_view(stream->id, def->sql, owner);
@@ -298,7 +312,7 @@ set_status(PgsStream *stream, const char *text)
 
 /*
  * Change schedule, mode and status as far as they are given and differ; returns whether any did.  The caller has the
- * row locked, and stores it.
+ * row locked, sees to it that mode and query fit, and stores it.
  */
 bool
 pgs_define_options(PgsStream *stream, const PgsOptions *options)

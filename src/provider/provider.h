@@ -64,6 +64,7 @@ extern void pgs_external_list(const PgsEngine *engine, Tuplestorestate *store, T
 /* define.c: what the builtin engine and the upsert share */
 extern PgsStream *pgs_define_create(PgsName *name, const PgsOptions *options);
 struct PgsDefinition;
+extern void pgs_define_refuse_mode(const struct PgsDefinition *def, PgsMode mode);
 extern void pgs_define_replace(PgsStream *stream, const struct PgsDefinition *def);
 extern bool pgs_define_same_columns(const PgsStream *stream, const struct PgsDefinition *def);
 extern bool pgs_define_options(PgsStream *stream, const PgsOptions *options);

@@ -184,6 +184,8 @@ walker(Node *node, CheckContext *context)
 		context->clock = true;
 		return false;
 	}
+	if (pgs_query_is_watched_cast(node))
+		return walker((Node *) ((CoerceViaIO *) node)->arg, context);
 	switch (nodeTag(node))
 	{
 		case T_Query:
@@ -262,21 +264,31 @@ check_output(Query *query, CheckContext *context)
 			"Select at least one column.");
 }
 
+/* "a, b and c" */
+static char *
+enumerate(const List *names)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, names)
+		appendStringInfo(&buf, "%s%s", lc == list_head(names) ? "" : lnext(names, lc) ? ", " : " and ", strVal(lfirst(lc)));
+	return buf.data;
+}
+
 /*
- * Judge an expanded query.
- *
- * Returns a list of PgsReason, refusals first by their place in the walk.  "data_only" tells whether the result can change
- * while no source does: stable functions may read tables, settings and clocks of their own.  "clock" tells whether it reads the time of
- * the transaction.
+ * Judge the expanded query of a definition, and fill in what comes of it: "reasons", a list of PgsReason, refusals first by their place
+ * in the walk, "data_only" (stable functions may read tables, settings and clocks of their own), "clock" and "unsettled".
  */
-List *
-pgs_query_check(Query *query, bool *data_only, bool *clock)
+void
+pgs_query_check(PgsDefinition *def)
 {
 	CheckContext context = {0};
 	ListCell   *lc;
 
-	check_output(query, &context);
-	(void) walker((Node *) query, &context);
+	check_output(def->query, &context);
+	(void) walker((Node *) def->query, &context);
 	foreach(lc, context.volatile_names)
 		add(&context, ERRCODE_FEATURE_NOT_SUPPORTED, "functions",
 			psprintf("function %s is volatile: its result is another one on every call", strVal(lfirst(lc))),
@@ -285,10 +297,11 @@ pgs_query_check(Query *query, bool *data_only, bool *clock)
 		add(&context, 0, "functions",
 			psprintf("%s is stable, not immutable: its result can change while no source does",
 					 strVal(lfirst(lc))),
-			"Rows follow it at each refresh, not between two.");
-	*data_only = context.stable_names == NIL && context.volatile_names == NIL;
-	*clock = context.clock;
-	return context.reasons;
+			"Refused in refresh mode DIFFERENTIAL; in AUTO and FULL, rows follow it at each refresh, not between two.");
+	def->reasons = context.reasons;
+	def->data_only = context.stable_names == NIL && context.volatile_names == NIL;
+	def->clock = context.clock;
+	def->unsettled = context.stable_names ? enumerate(context.stable_names) : NULL;
 }
 
 /* Raise the first refusal of a list, if there is one. */

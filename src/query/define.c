@@ -10,12 +10,16 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_depend.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
 #include "commands/tablecmds.h"
 #include "commands/view.h"
@@ -45,7 +49,8 @@ pgs_query_define(const char *text, Oid owner)
 	def->user_query = pgs_query_trim(text);
 	def->query = pgs_query_parse(def->user_query);
 	pgs_query_expand_views(def->query, owner);
-	def->reasons = pgs_query_check(def->query, &def->data_only, &def->clock);
+	pgs_query_watch_casts(def->query);
+	pgs_query_check(def);
 	def->key = pgs_query_key(def->query);
 	def->sql = pgs_query_deparse(def->query);
 	return def;
@@ -146,16 +151,12 @@ pgs_query_of_view(Oid viewid)
 	return query;
 }
 
-/*
- * Relations that a stored query reads, without duplicates, ascending: from pg_depend, so that it works without
- * opening the view or any of them.
- */
-List *
-pgs_query_sources(Oid viewid)
+/* Visit what a stored query depends on: from pg_depend, so that it works without opening the view or anything it reads. */
+static void
+for_each_dependency(Oid viewid, void (*visit) (Form_pg_depend dep, void *context), void *context)
 {
 	Relation	rewrite = table_open(RewriteRelationId, AccessShareLock);
 	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	List	   *result = NIL;
 	ScanKeyData key[2];
 	SysScanDesc rules;
 	HeapTuple	rule;
@@ -173,18 +174,84 @@ pgs_query_sources(Oid viewid)
 					ObjectIdGetDatum(((Form_pg_rewrite) GETSTRUCT(rule))->oid));
 		scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2, key);
 		while ((tuple = systable_getnext(scan)) != NULL)
-		{
-			Form_pg_depend dep = (Form_pg_depend) GETSTRUCT(tuple);
-
-			/* sequences are referenced by nextval(), which is refused; composite types by whole rows */
-			if (dep->refclassid == RelationRelationId && dep->refobjid != viewid)
-				result = list_append_unique_oid(result, dep->refobjid);
-		}
+			visit((Form_pg_depend) GETSTRUCT(tuple), context);
 		systable_endscan(scan);
 	}
 	systable_endscan(rules);
 	table_close(depend, AccessShareLock);
 	table_close(rewrite, AccessShareLock);
-	list_sort(result, list_oid_cmp);
-	return result;
+}
+
+typedef struct
+{
+	Oid			viewid;
+	List	   *relids;
+	bool		code;
+} Dependencies;
+
+static void
+visit_relation(Form_pg_depend dep, void *context)
+{
+	Dependencies *d = context;
+
+	/* sequences are referenced by nextval(), which is refused; composite types by whole rows */
+	if (dep->refclassid == RelationRelationId && dep->refobjid != d->viewid)
+		d->relids = list_append_unique_oid(d->relids, dep->refobjid);
+}
+
+/*
+ * Relations that a stored query reads, without duplicates, ascending.
+ */
+List *
+pgs_query_sources(Oid viewid)
+{
+	Dependencies d = {.viewid = viewid};
+
+	for_each_dependency(viewid, visit_relation, &d);
+	list_sort(d.relids, list_oid_cmp);
+	return d.relids;
+}
+
+static void
+visit_code(Form_pg_depend dep, void *context)
+{
+	Dependencies *d = context;
+
+	/* (what the server brings is not in pg_depend, and what we put into queries is known) */
+	if (dep->refclassid != RelationRelationId && dep->refclassid != NamespaceRelationId &&
+		!(dep->refclassid == ProcedureRelationId && get_func_namespace(dep->refobjid) == get_namespace_oid(PGS_INTERNAL_SCHEMA, false)))
+		d->code = true;
+}
+
+/* Whether a relation has a column of a type that is not the server's. */
+static bool
+has_types(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	bool		found = false;
+
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(RelationGetDescr(rel), i);
+
+		found |= !attr->attisdropped && (attr->atttypid >= FirstNormalObjectId || attr->attcollation >= FirstNormalObjectId);
+	}
+	table_close(rel, NoLock);
+	return found;
+}
+
+/*
+ * Whether a stored query can be concerned by a function, operator or type that is defined anew: it uses one that is not the server's, or
+ * reads a relation ("sources", which are locked) that has such types.
+ */
+bool
+pgs_query_uses_code(Oid viewid, const List *sources)
+{
+	Dependencies d = {.viewid = viewid};
+	ListCell   *lc;
+
+	for_each_dependency(viewid, visit_code, &d);
+	foreach(lc, sources)
+		d.code = d.code || has_types(lfirst_oid(lc));
+	return d.code;
 }

@@ -29,6 +29,7 @@ typedef struct PgsDefinition
 	List	   *reasons;		/* of PgsReason */
 	bool		data_only;		/* the result depends on the rows of the sources alone, and on the clock */
 	bool		clock;			/* on the clock, too: now() and its kin */
+	const char *unsettled;		/* names of other stable functions; NULL: none */
 } PgsDefinition;
 
 /* rows of the result with column resno among the values of the source's column attno */
@@ -46,11 +47,13 @@ extern Query *pgs_query_parse(const char *text);
 extern void pgs_query_expand_views(Query *query, Oid owner);
 
 /* check.c */
-extern List *pgs_query_check(Query *query, bool *data_only, bool *clock);
+extern void pgs_query_check(PgsDefinition *def);
 extern void pgs_query_refuse(const List *reasons);
 
 /* stable.c */
 extern bool pgs_query_is_settled(Oid funcid);
+extern bool pgs_query_is_watched_cast(const Node *node);
+extern void pgs_query_watch_casts(Query *query);
 extern bool pgs_query_is_clock(const Node *node);
 
 /* key.c */
@@ -74,5 +77,6 @@ extern Oid	pgs_query_create_view(int64 id, const char *sql, Oid owner);
 extern char *pgs_query_view_sql(Oid viewid);
 extern Query *pgs_query_of_view(Oid viewid);
 extern List *pgs_query_sources(Oid viewid);
+extern bool pgs_query_uses_code(Oid viewid, const List *sources);
 
 #endif							/* PGS_QUERY_H */

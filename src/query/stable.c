@@ -3,11 +3,20 @@
  *
  * A stable function may give another result in the next statement, and most of them never do: they depend on settings (the time zone,
  * how dates are written), and a stream table keeps those of its creation (refresh/identity.c).  Left out are those that look at the
- * clock, which some input functions do ('now'::timestamptz), or at tables.
+ * clock, or at tables.
+ *
+ * A text that is cast to a date or time is read by the clock only where it says 'now', 'today', 'tomorrow' or 'yesterday', which data hardly
+ * ever does.  So such casts count as settled, too, and their text is passed through a function that notices these words
+ * (refresh/relative.c).
  */
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "module.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_func.h"
 #include "query/query.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -69,6 +78,67 @@ pgs_query_is_settled(Oid funcid)
 			return true;
 	return false;
 }
+
+/* ---- texts cast to dates and times ---- */
+
+static bool
+is_dated(Oid type)
+{
+	/* (a timetz without a date takes the zone's offset of today) */
+	return type == DATEOID || type == TIMEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
+}
+
+static Oid
+fixed_text(void)
+{
+	Oid			text = TEXTOID;
+
+	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("fixed_text")), 1, &text, false);
+}
+
+/* Whether a node is a cast of a text that is watched. */
+bool
+pgs_query_is_watched_cast(const Node *node)
+{
+	const CoerceViaIO *cast = (const CoerceViaIO *) node;
+
+	return IsA(node, CoerceViaIO) && is_dated(cast->resulttype) && IsA(cast->arg, FuncExpr) &&
+		((const FuncExpr *) cast->arg)->funcid == fixed_text();
+}
+
+static bool
+watch_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, watch_walker, context, 0);
+	if (IsA(node, CoerceViaIO) && !pgs_query_is_watched_cast(node))
+	{
+		CoerceViaIO *cast = (CoerceViaIO *) node;
+		Oid			type = exprType((Node *) cast->arg);
+		Oid			collation = exprCollation((Node *) cast->arg);
+
+		if (is_dated(cast->resulttype) && (type == TEXTOID || type == VARCHAROID))
+		{
+			Expr	   *text = cast->arg;
+
+			if (type == VARCHAROID)
+				text = (Expr *) makeRelabelType(text, TEXTOID, -1, collation, COERCE_IMPLICIT_CAST);
+			cast->arg = (Expr *) makeFuncExpr(fixed_text(), TEXTOID, list_make1(text), collation, collation, COERCE_EXPLICIT_CALL);
+		}
+	}
+	return expression_tree_walker(node, watch_walker, context);
+}
+
+/* Watch the texts that a query casts to dates and times, in place. */
+void
+pgs_query_watch_casts(Query *query)
+{
+	(void) query_tree_walker(query, watch_walker, NULL, 0);
+}
+
+/* ---- the clock ---- */
 
 /* Whether a node is the time at which the transaction began, as one of the types that SQL has for it. */
 bool

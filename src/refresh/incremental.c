@@ -9,15 +9,11 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/xact.h"
-#include "miscadmin.h"
 #include "module.h"
 #include "optimizer/optimizer.h"
 #include "refresh/refresh_internal.h"
 #include "storage/lmgr.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 /* a delta as cheap as this, in the planner's units, isn't worth asking what the whole would cost */
@@ -185,60 +181,23 @@ run_deltas(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *delta
 		pgs_locate_run(stream->key, rel, plan, deltas, &result->rows, NULL);
 }
 
-/* ---- when the stored rows are not what they should be ---- */
-
-static bool inconsistent = false;
-
-/*
- * A state or a stream table is not what its frontier says, by whoever's fault: the delta is given up, and the whole computed.
- */
-void
-pgs_refresh_inconsistent(const char *what)
+/* What a step of run_deltas needs. */
+typedef struct
 {
-	inconsistent = true;
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("stored rows of a stream table are not what its last refresh left"),
-			 errdetail("%s.", what)));
-}
+	const PgsStream *stream;
+	Relation	rel;
+	PgsIncrement *inc;
+	List	   *deltas;
+	const Plans *plans;
+	PgsRefreshResult *result;
+} Deltas;
 
-/*
- * Follow the deltas in a subtransaction, so that nothing is left of the attempt if the stored rows don't fit.
- */
-static bool
-try_deltas(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas, const Plans *plans,
-		   PgsRefreshResult *result)
+static void
+run_step(void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = true;
+	Deltas	   *d = arg;
 
-	inconsistent = false;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		run_deltas(stream, rel, inc, deltas, plans, result);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (!inconsistent)
-			ReThrowError(error);
-		memset(&result->rows, 0, sizeof(result->rows));
-		result->reason = psprintf("repaired: %s", error->detail);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	run_deltas(d->stream, d->rel, d->inc, d->deltas, d->plans, d->result);
 }
 
 /*
@@ -249,6 +208,8 @@ bool
 pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, List *deltas, PgsRefreshResult *result)
 {
 	Plans		plans;
+	Deltas		step = {.stream = stream,.rel = rel,.inc = inc,.deltas = deltas,.plans = &plans,.result = result};
+	ErrorData  *error;
 
 	if (!pgs_incremental_lock(stream->id, inc, RowExclusiveLock))
 	{
@@ -258,8 +219,14 @@ pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, Li
 	plans = make_plans(stream, rel, inc, deltas);
 	if (too_dear(stream, rel, inc, deltas, plans.cost, result))
 		return false;
-	if (!try_deltas(stream, rel, inc, deltas, &plans, result))
+	error = pgs_attempt(run_step, &step);
+	if (error)
+	{
+		memset(&result->rows, 0, sizeof(result->rows));
+		result->reason = error->sqlerrcode == ERRCODE_DATA_CORRUPTED ? psprintf("repaired: %s", error->detail) :
+			psprintf("the changes by themselves raised an error: %s", error->message);
 		return false;
+	}
 	result->action = "DIFFERENTIAL";
 	return true;
 }

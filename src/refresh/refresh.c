@@ -188,32 +188,62 @@ follow_changes(const PgsStream *stream, Relation rel, Query *query, PgsIncrement
 	return true;
 }
 
-/*
- * Compute the whole, from the view; or, where changes will be followed from now on, through states that are filled on the way.
- */
-static void
-compute_whole(const PgsStream *stream, Relation rel, Query *query, PgsIncrement *inc, PgsRefreshResult *result)
+/* One way to compute the whole. */
+typedef struct
 {
-	bool		load = pgs_load_possible(rel);
-	bool		follow = inc && !inc->obstacle;
+	const PgsStream *stream;
+	Relation	rel;
+	Query	   *query;
+	PgsIncrement *inc;			/* through states that are filled on the way; NULL: from the view */
+	PgsRefreshResult *result;
+} Whole;
+
+static void
+compute(void *arg)
+{
+	Whole	   *w = arg;
+	bool		load = pgs_load_possible(w->rel);
+	PgsIncrement *inc = w->inc ? pgs_incremental_fill(w->stream, w->query, w->inc) : NULL;
 	TupleDesc	desc;
 
-	if (follow)
-		inc = pgs_incremental_fill(stream, query, inc);
-	result->action = load ? "INITIAL" : "FULL";
+	w->result->action = load ? "INITIAL" : "FULL";
 	if (load)
-		result->rows.inserted = pgs_load_run(stream, rel, follow ? inc->output : NULL);
-	else if (follow)
+		w->result->rows.inserted = pgs_load_run(w->stream, w->rel, inc ? inc->output : NULL);
+	else if (inc)
 	{
-		Tuplestorestate *diff = pgs_execute_collect(pgs_execute_plan(pgs_diff_query(stream, rel, inc->output)), NIL, &desc);
+		Tuplestorestate *diff = pgs_execute_collect(pgs_execute_plan(pgs_diff_query(w->stream, w->rel, inc->output)), NIL, &desc);
 
-		pgs_apply_run(rel, diff, desc, &result->rows);
+		pgs_apply_run(w->rel, diff, desc, &w->result->rows);
 	}
 	else
-		write_difference(stream, rel, NULL, &result->rows);
+		write_difference(w->stream, w->rel, NULL, &w->result->rows);
 	show_writes();
-	if (load && result->rows.inserted > 0)
-		pgs_capture_mark(stream->relid, PGS_MARK_ROWS);
+	if (load && w->result->rows.inserted > 0)
+		pgs_capture_mark(w->stream->relid, PGS_MARK_ROWS);
+}
+
+/*
+ * Compute the whole: where changes are to be followed from now on ("inc"), through states.  False: there are none, or they can't be filled, as
+ * a part of the query computed by itself raised an error.
+ */
+static bool
+compute_whole(const PgsStream *stream, Relation rel, Query *query, PgsIncrement *inc, PgsRefreshResult *result)
+{
+	Whole		w = {.stream = stream,.rel = rel,.query = query,.inc = inc,.result = result};
+	PgsRowCounts before = result->rows;
+
+	if (inc)
+	{
+		ErrorData  *error = pgs_attempt(compute, &w);
+
+		if (!error)
+			return true;
+		w.inc = NULL;
+		result->rows = before;
+		result->reason = psprintf("computed as it is written, as a part computed by itself failed: %s", error->message);
+	}
+	compute(&w);
+	return false;
 }
 
 /* Write what differs under the active snapshot; "captured": changes can be followed from now on. */
@@ -224,14 +254,21 @@ write_table(const PgsStream *stream, Query *query, bool captured, PgsChanges cha
 	Relation	rel = table_open(stream->relid, RowExclusiveLock);
 	PgsIncrement *inc;
 	PgsIdentity saved;
+	bool		followed;
 
 	pgs_identity_assume(&saved, rel->rd_rel->relowner, stream->settings);
 	inc = captured ? pgs_delta_analyze(query, stream->id) : NULL;
-	if (changes != PGS_CHANGES_ROWS || !follow_changes(stream, rel, query, inc, deltas, result))
-		compute_whole(stream, rel, query, inc, result);
+	followed = changes == PGS_CHANGES_ROWS && follow_changes(stream, rel, query, inc, deltas, result);
+	if (!followed || pgs_relative_met())
+	{
+		/* what the changes have made of it is to be seen; and what they have met may be gone */
+		show_writes();
+		(void) pgs_relative_reset(false);
+		followed = compute_whole(stream, rel, query, inc && !inc->obstacle ? inc : NULL, result);
+	}
 	pgs_identity_restore(&saved);
 	table_close(rel, NoLock);
-	if (inc && !inc->obstacle)
+	if (inc && !inc->obstacle && followed)
 		pgs_locate_make_index(stream);
 	else if (inc)
 		pgs_state_drop(stream->id, 1);	/* nobody has kept them up to date */
@@ -248,6 +285,7 @@ refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
 	PgsChanges	changes = PGS_CHANGES_ANY;
 	List	   *deltas = NIL;
 	Query	   *query;
+	bool		met;
 
 	refuse_without_query(stream);
 	refuse_old_snapshot(stream, GetActiveSnapshot());
@@ -266,9 +304,18 @@ refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
 		changes = PGS_CHANGES_ROWS;
 	}
 	if (changes == PGS_CHANGES_NONE)
+	{
 		result->action = "NO_DATA";
-	else
-		write_table(stream, query, captured, changes, deltas, result);
+		return;
+	}
+	met = pgs_relative_reset(false);
+	write_table(stream, query, captured, changes, deltas, result);
+	if (pgs_relative_met())
+	{
+		result->frontier = (Datum) 0;
+		result->reason = "a text that is cast to a date or time says 'now', 'today' or the like: each refresh computes the whole";
+	}
+	(void) pgs_relative_reset(met);
 }
 
 /* The same inside a subtransaction, an error being a part of the result. */

@@ -29,6 +29,14 @@ extern Datum pgs_numeric_sum(Datum sum, ArrayType *profile, bool *finite);
 extern bool pgs_extreme_add(const PgsAggregate *agg, Datum *value, bool *isnull, const Datum *change,
 							const bool *change_null);
 
+/* relative.c */
+extern bool pgs_relative_reset(bool value);
+extern bool pgs_relative_met(void);
+
+/* attempt.c */
+extern void pgs_refresh_inconsistent(const char *what);
+extern ErrorData *pgs_attempt(void (*step) (void *), void *arg);
+
 /* execute.c */
 extern PlannedStmt *pgs_execute_plan(Query *query);
 extern void pgs_execute_as_superuser(const char *sql);
@@ -60,6 +68,5 @@ extern bool pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrem
 								PgsRefreshResult *result);
 extern PgsIncrement *pgs_incremental_fill(const PgsStream *stream, Query *query, const PgsIncrement *inc);
 extern bool pgs_incremental_lock(int64 stream_id, const PgsIncrement *inc, LOCKMODE mode);
-extern void pgs_refresh_inconsistent(const char *what);
 
 #endif							/* PGS_REFRESH_INTERNAL_H */

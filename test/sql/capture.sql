@@ -169,7 +169,7 @@ SELECT oracle.refresh('again'), oracle.refresh('keeps');
 DROP TABLE keeps, again;
 DROP TABLE wide;
 -- what can't be captured is computed
-SELECT dbt_pgstream.create_stream_table('clock', 'SELECT tick(id) AS id, now() AS at FROM src', '1d');
+SELECT dbt_pgstream.create_stream_table('clock', 'SELECT tick(id) AS id, now() AS at FROM src', '1d', 'AUTO');
 CREATE TABLE part (id int) PARTITION BY LIST (id);
 CREATE TABLE part1 PARTITION OF part FOR VALUES IN (1);
 CREATE UNLOGGED TABLE unl (id int);

@@ -52,7 +52,59 @@ BEGIN; SELECT oracle.follow('ck'); COMMIT;
 SELECT q, c.rule, c.reason FROM unnest(ARRAY['SELECT id, now() - at < interval ''1 s'' AS young FROM ev', 'SELECT count(*) FILTER (WHERE at > now()) AS n FROM ev',
     'SELECT b.id, ev.id AS e FROM b LEFT JOIN ev ON ev.g = b.g AND ev.at > now()', 'SELECT id FROM ev WHERE at <> now()']) q,
     LATERAL dbt_pgstream.check_query(q) c WHERE block = 'query';
+-- only for those who say that it may be computed each time
 SELECT dbt_pgstream.create_stream_table('ages', 'SELECT id, at > now() AS coming FROM ev', '1d');
+SELECT dbt_pgstream.create_stream_table('ages', 'SELECT id, current_user AS who FROM ev', '1d');
+SELECT dbt_pgstream.create_stream_table('ages', 'SELECT id FROM ev', '1d');
+SELECT dbt_pgstream.alter_stream_table('ages', query => 'SELECT id FROM ev WHERE current_user <> ''x''');
+DROP TABLE ages;
+SELECT dbt_pgstream.create_stream_table('ages', 'SELECT id, at > now() AS coming FROM ev', '1d', 'AUTO');
+SELECT dbt_pgstream.alter_stream_table('ages', refresh_mode => 'DIFFERENTIAL');
+SELECT action FROM dbt_pgstream.upsert_stream_table('ck', 'ages', 'SELECT id, at > now() AS coming FROM ev', '{"schedule": "1d", "refresh_mode": "DIFFERENTIAL"}');
+SELECT action FROM dbt_pgstream.upsert_stream_table('ck', 'ages', 'SELECT id, at > ''today'' AS coming FROM ev', '{"schedule": "1d", "refresh_mode": "DIFFERENTIAL"}');
+SELECT action FROM dbt_pgstream.upsert_stream_table('ck', 'ages', 'SELECT id, at > now() AS coming FROM ev', '{"schedule": "1d", "refresh_mode": "AUTO"}');
 SELECT oracle.attach(); SELECT dbt_pgstream.refresh_stream_table('ages'); SELECT FROM pg_sleep(0.1);
 BEGIN; SELECT dbt_pgstream.refresh_stream_table('ages'); SELECT oracle.check('ages'); COMMIT;
+-- a text that is cast to a date is settled, but where it says 'today' or the like
+CREATE TABLE raw (id int PRIMARY KEY, doc jsonb, day varchar(40), days text[]);
+INSERT INTO raw SELECT i, jsonb_build_object('at', date '2024-01-01' + i, 'g', i % 3), (date '2024-02-01' + i)::text, ARRAY[(date '2024-03-01' + i)::text] FROM generate_series(1, 40) i;
+CREATE VIEW staged AS SELECT id, (doc->>'at')::timestamptz AS at, (doc->>'g')::int AS g, cast(day AS date) AS day, days::date[] AS days FROM raw;
+SELECT dbt_pgstream.create_stream_table('raw_rows', 'SELECT * FROM staged WHERE at > ''2024-01-03''', '1d');
+SELECT dbt_pgstream.create_stream_table('raw_groups', 'SELECT g, max(day) AS last, count(*) FROM staged GROUP BY g', '1d');
+SELECT dbt_pgstream.create_stream_table('raw_best', 'SELECT id, day FROM staged WHERE id NOT IN (SELECT g FROM staged) ORDER BY day DESC LIMIT 3', '1d');
+SELECT block, rule, reason FROM dbt_pgstream.check_query('SELECT * FROM staged');
+SELECT oracle.attach();
+SELECT pgs_name, dbt_pgstream.refresh_stream_table(pgs_name) FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name LIKE 'raw%' ORDER BY 1;
+CREATE FUNCTION raw_refreshed() RETURNS TABLE (name text, action text, reason text, ok text) LANGUAGE plpgsql AS $$
+DECLARE st record;
+BEGIN
+    FOR st IN SELECT pgs_name, pgs_relid FROM dbt_pgstream.pgs_stream_tables WHERE pgs_name LIKE 'raw%' ORDER BY 1 LOOP
+        PERFORM dbt_pgstream.refresh_stream_table(st.pgs_name);
+        RETURN QUERY SELECT st.pgs_name, h.action, h.reason, oracle.check(st.pgs_relid::regclass) FROM dbt_pgstream.pgs_refresh_history h
+            WHERE pgs_relid = st.pgs_relid ORDER BY refresh_id DESC LIMIT 1;
+    END LOOP;
+END$$;
+UPDATE raw SET day = '2025-01-01', doc = doc || '{"at": "2024-06-01 10:00+02"}' WHERE id % 10 = 0;
+DELETE FROM raw WHERE id % 7 = 0;
+SELECT * FROM raw_refreshed();
+INSERT INTO raw VALUES (100, '{"at": " TODAY ", "g": 1}', 'Tomorrow', '{yesterday,2024-01-01}');
+SELECT * FROM raw_refreshed();
+-- each time, while it is there
+SELECT * FROM raw_refreshed();
+UPDATE raw SET day = '2026-01-01' WHERE id = 100;
+SELECT * FROM raw_refreshed();
+DELETE FROM raw WHERE id = 100;
+SELECT * FROM raw_refreshed();
+SELECT * FROM raw_refreshed();
+UPDATE raw SET day = 'infinity', doc = '{"at": "epoch", "g": 2}' WHERE id = 9;
+SELECT * FROM raw_refreshed();
+-- what is no date at all is an error, and nothing is lost
+INSERT INTO raw VALUES (101, '{"at": "know", "g": 1}', '2024-01-01', '{}');
+SELECT dbt_pgstream.refresh_stream_table('raw_rows');
+UPDATE raw SET doc = doc || '{"at": "2024-06-01"}' WHERE id = 101;
+SELECT * FROM raw_refreshed();
+-- the definition is the same however often it is read
+SELECT action FROM dbt_pgstream.upsert_stream_table('ck', 'raw_groups', 'SELECT g, max(day) AS last, count(*) FROM staged GROUP BY g', '{"schedule": "1d"}');
+SELECT dbt_pgstream.repair_stream_table('raw_groups');
+SELECT oracle.check('raw_groups');
 DROP SCHEMA ck CASCADE;

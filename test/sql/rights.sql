@@ -43,9 +43,9 @@ CREATE TABLE dbt_pgstream_internal.x (id int);
 DROP VIEW dbt_pgstream_internal.source_health;
 -- functions run as the owner, in a restricted operation, with a pinned search_path
 CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user || '' '' || current_setting(''search_path'')';
-SELECT dbt_pgstream.create_stream_table('whoami', 'SELECT who() AS w', NULL);
+SELECT dbt_pgstream.create_stream_table('whoami', 'SELECT who() AS w', NULL, 'FULL');
 CREATE FUNCTION sneaky() RETURNS int LANGUAGE plpgsql STABLE AS $$BEGIN PERFORM set_config('role', 'eve', false); RETURN 1; END$$;
-SELECT dbt_pgstream.create_stream_table('sneak', 'SELECT sneaky() AS s', NULL);
+SELECT dbt_pgstream.create_stream_table('sneak', 'SELECT sneaky() AS s', NULL, 'FULL');
 RESET ROLE;
 SELECT dbt_pgstream.refresh_stream_table('ada.whoami');
 SELECT * FROM ada.whoami;
