@@ -91,6 +91,26 @@ pgs_existence(PgsSublinks *s, Query *sub, List **matches)
 	return result;
 }
 
+/* EXISTS (SELECT ... HAVING c), without GROUP BY, as (SELECT c) IS TRUE. */
+static Node *
+having_value(PgsSublinks *s, Query *sub)
+{
+	BooleanTest *result = makeNode(BooleanTest);
+	SubLink    *sublink = makeNode(SubLink);
+
+	sub->targetList = list_make1(pgs_target((Expr *) sub->havingQual, 1, "having"));
+	sub->havingQual = NULL;
+	sub->distinctClause = sub->sortClause = sub->windowClause = NIL;
+	sub->hasDistinctOn = sub->hasWindowFuncs = false;
+	sublink->subLinkType = EXPR_SUBLINK;
+	sublink->subselect = (Node *) sub;
+	sublink->location = -1;
+	result->arg = (Expr *) pgs_scalar_value(s, sublink);
+	result->booltesttype = IS_TRUE;
+	result->location = -1;
+	return result->arg ? (Node *) result : NULL;
+}
+
 /* EXISTS (sub), wherever it stands: an expression of the level. */
 Node *
 pgs_exists_value(PgsSublinks *s, Query *sub)
@@ -102,6 +122,10 @@ pgs_exists_value(PgsSublinks *s, Query *sub)
 	if (sub->hasAggs && !sub->groupClause && !sub->groupingSets && !sub->havingQual && !sub->limitCount && !sub->limitOffset &&
 		!sub->hasTargetSRFs)
 		return makeBoolConst(true, false);
+	/* one row, if HAVING holds */
+	if (sub->hasAggs && !sub->groupClause && !sub->groupingSets && sub->havingQual && !sub->limitCount && !sub->limitOffset &&
+		!sub->hasTargetSRFs)
+		return having_value(s, sub);
 	sub = pgs_existence(s, sub, &matches);
 	if (!sub)
 		return NULL;
@@ -149,15 +173,23 @@ open_subquery(Query *sub, List **columns)
 	return result;
 }
 
+/* The test of a sublink, with expressions for the columns of the subquery. */
+Node *
+pgs_sublink_test(Node *test, List *columns)
+{
+	ParamContext context = {.exprs = columns};
+
+	return param_mutator(test, &context);
+}
+
 /* The test of an ANY or ALL, as an expression of the subquery's level. */
 static Node *
 test_inside(SubLink *sublink, List *columns)
 {
-	ParamContext context = {.exprs = columns};
 	Node	   *test = copyObject(sublink->testexpr);
 
 	IncrementVarSublevelsUp(test, 1, 0);
-	return param_mutator(test, &context);
+	return pgs_sublink_test(test, columns);
 }
 
 static Node *

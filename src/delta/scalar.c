@@ -16,9 +16,11 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "delta/sublink.h"
+#include "executor/executor.h"
 #include "module.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
@@ -26,6 +28,13 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+
+static List *
+refuse(PgsSublinks *s, const char *why)
+{
+	(void) pgs_sublink_refuse(s, why);
+	return NIL;
+}
 
 /* ---- aggregates without GROUP BY ---- */
 
@@ -149,36 +158,41 @@ pgs_values_or_empty(List *aggrefs, List *vars, bool *ok)
 	return result;
 }
 
-static Node *
-aggregate_value(PgsSublinks *s, Query *sub, Query *aggregates, List *aggrefs)
+/* The columns of a subquery that aggregates without GROUP BY, as expressions of the level. */
+static List *
+aggregate_values(PgsSublinks *s, Query *sub, Query *aggregates, List *aggrefs)
 {
 	List	   *matches;
 	List	   *vars = NIL;
+	List	   *result = NIL;
 	bool		known = true;
-	Node	   *expr = (Node *) linitial_node(TargetEntry, sub->targetList)->expr;
 	bool		correlated = pgs_is_correlated(aggregates);
-	JoinExpr   *join;
+	JoinExpr   *join = NULL;
 	ListCell   *lc;
 
 	aggregates = pgs_decorrelate(aggregates, s->domain, true, &matches);
 	if (!aggregates)
-		return pgs_sublink_refuse(s, "a subquery that refers to the query around it in a way that has no rule yet");
-	if (!correlated)
-	{
-		/* one row, always */
+		return refuse(s, "a subquery that refers to the query around it in a way that has no rule yet");
+	if (correlated)
+		join = pgs_sublink_join_left(s, aggregates, matches);
+	else						/* one row, always */
 		pgs_sublink_join_inner(s, aggregates, NIL);
-		foreach(lc, aggrefs)
-			vars = lappend(vars, makeVar(list_length(s->query->rtable), foreach_current_index(lc) + 1,
-										 exprType(lfirst(lc)), exprTypmod(lfirst(lc)), exprCollation(lfirst(lc)), 0));
-		return pgs_aggregates_outside(expr, aggrefs, vars);
-	}
-	join = pgs_sublink_join_left(s, aggregates, matches);
 	foreach(lc, aggrefs)
-		vars = lappend(vars, pgs_sublink_column(s, join, foreach_current_index(lc) + 1));
-	vars = pgs_values_or_empty(aggrefs, vars, &known);
+	{
+		int			n = foreach_current_index(lc) + 1;
+
+		vars = lappend(vars, correlated ? pgs_sublink_column(s, join, n) :
+					   makeVar(list_length(s->query->rtable), n, exprType(lfirst(lc)), exprTypmod(lfirst(lc)),
+							   exprCollation(lfirst(lc)), 0));
+	}
+	if (correlated)
+		vars = pgs_values_or_empty(aggrefs, vars, &known);
 	if (!known)
-		return pgs_sublink_refuse(s, "a subquery with an aggregate whose value without rows is not known");
-	return pgs_aggregates_outside(expr, aggrefs, vars);
+		return refuse(s, "a subquery with an aggregate whose value without rows is not known");
+	foreach(lc, sub->targetList)
+		if (!lfirst_node(TargetEntry, lc)->resjunk)
+			result = lappend(result, pgs_aggregates_outside((Node *) lfirst_node(TargetEntry, lc)->expr, aggrefs, vars));
+	return result;
 }
 
 /* ---- others ---- */
@@ -230,48 +244,55 @@ found_by_unique_key(Query *sub, const List *matches)
 	return result;
 }
 
-/* SELECT keys, array_agg(column 1 [ORDER BY ...]) FROM sub GROUP BY keys */
-static Query *
-gathered(Query *sub, List *matches)
+/* array_agg() of a column of a level, in the level's order. */
+static Aggref *
+array_of(Query *level, TargetEntry *value)
 {
-	Query	   *result = pgs_peel_limit(sub);
-	TargetEntry *value = linitial_node(TargetEntry, result->targetList);
-	Aggref	   *aggref;
-	List	   *targets = NIL;
-	int			n = 1;
+	Aggref	   *aggref = pgs_make_aggref(F_ARRAY_AGG_ANYNONARRAY, list_make1(copyObject(value->expr)), NULL);
 	ListCell   *lc;
 
-	/* a limit was one for each key, and is done already; the order is the array's now */
-	aggref = pgs_make_aggref(F_ARRAY_AGG_ANYNONARRAY, list_make1(copyObject(value->expr)), NULL);
 	aggref->aggtype = get_array_type(exprType((Node *) value->expr));
 	aggref->aggcollid = aggref->inputcollid = exprCollation((Node *) value->expr);
-	if (result->sortClause)
+	if (!level->sortClause)
+		return aggref;
+	aggref->args = NIL;
+	foreach(lc, level->targetList)
 	{
-		aggref->args = NIL;
-		foreach(lc, result->targetList)
-		{
-			TargetEntry *tle = copyObject(lfirst_node(TargetEntry, lc));
+		TargetEntry *tle = copyObject(lfirst_node(TargetEntry, lc));
 
-			if (tle->resno == value->resno || tle->ressortgroupref)
-			{
-				tle->resjunk = tle->resno != value->resno;
-				tle->resno = list_length(aggref->args) + 1;
-				aggref->args = lappend(aggref->args, tle);
-			}
-		}
-		aggref->aggorder = result->sortClause;
+		if (tle->resno != value->resno && !tle->ressortgroupref)
+			continue;
+		tle->resjunk = tle->resno != value->resno;
+		tle->resno = list_length(aggref->args) + 1;
+		aggref->args = lappend(aggref->args, tle);
 	}
-	targets = list_make1(pgs_target((Expr *) aggref, 1, "values"));
+	aggref->aggorder = copyObject(level->sortClause);
+	return aggref;
+}
+
+/* SELECT array_agg(column [ORDER BY ...]) for each of the first columns, keys FROM sub GROUP BY keys */
+static Query *
+gathered(Query *sub, int ncolumns, List *matches)
+{
+	/* a limit was one for each key, and is done already; the order is the arrays' now */
+	Query	   *result = pgs_peel_limit(sub);
+	List	   *targets = NIL;
+	int			n;
+	ListCell   *lc;
+
+	for (n = 1; n <= ncolumns; n++)
+		targets = lappend(targets, pgs_target((Expr *) array_of(result, get_tle_by_resno(result->targetList, n)), n,
+											  psprintf("values%d", n)));
 	foreach(lc, matches)
 	{
 		PgsMatch   *match = lfirst(lc);
 		TargetEntry *tle = copyObject(get_tle_by_resno(result->targetList, match->resno));
 
-		tle->resno = match->resno = ++n;
+		tle->resno = match->resno = n;
 		tle->resjunk = false;
 		tle->ressortgroupref = n;
 		targets = lappend(targets, tle);
-		result->groupClause = lappend(result->groupClause, pgs_group_clause(tle->expr, n));
+		result->groupClause = lappend(result->groupClause, pgs_group_clause(tle->expr, n++));
 	}
 	result->targetList = targets;
 	result->sortClause = NIL;
@@ -289,60 +310,194 @@ only_element(Var *array, Oid type, Oid collation)
 	return (Node *) makeFuncExpr(fnoid, type, list_make1(array), collation, collation, COERCE_EXPLICIT_CALL);
 }
 
-Node *
-pgs_scalar_value(PgsSublinks *s, SubLink *sublink)
+/* An array that is empty where there were no rows. */
+static Node *
+array_or_empty(Var *array, Oid type)
 {
-	Query	   *sub = copyObject(castNode(Query, sublink->subselect));
-	bool		array = sublink->subLinkType == ARRAY_SUBLINK;
-	Oid			type = exprType((Node *) linitial_node(TargetEntry, sub->targetList)->expr);
-	Oid			collation = exprCollation((Node *) linitial_node(TargetEntry, sub->targetList)->expr);
+	CoalesceExpr *result = makeNode(CoalesceExpr);
+
+	result->coalescetype = array->vartype;
+	result->coalescecollid = array->varcollid;
+	result->args = list_make2(array, makeConst(array->vartype, -1, array->varcollid, -1,
+											   PointerGetDatum(construct_empty_array(type)), false, false));
+	result->location = -1;
+	return (Node *) result;
+}
+
+/* ---- order and limit of an ARRAY ---- */
+
+/* Let what a subquery is ordered by be among its columns; returns how it is, by their numbers. */
+static List *
+show_order(Query *sub)
+{
+	List	   *result = copyObject(sub->sortClause);
+	ListCell   *lc;
+
+	/* columns that are not junk come first */
+	foreach(lc, sub->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+
+		if (!tle->resjunk || !tle->ressortgroupref)
+			continue;
+		tle->resjunk = false;
+		tle->resname = psprintf("order%d", tle->resno);
+	}
+	foreach(lc, result)
+	{
+		SortGroupClause *clause = lfirst_node(SortGroupClause, lc);
+
+		clause->tleSortGroupRef = get_sortgroupref_tle(clause->tleSortGroupRef, sub->targetList)->resno;
+	}
+	return result;
+}
+
+/* A level around a subquery that is in the order of some of its columns. */
+static Query *
+ordered_by(Query *sub, List *order)
+{
+	Query	   *result = pgs_select_from(pgs_subquery_item(sub, "limited"));
+	ListCell   *lc;
+
+	result->targetList = pgs_vars_of(sub->targetList);
+	foreach(lc, order)
+	{
+		SortGroupClause *clause = lfirst_node(SortGroupClause, lc);
+
+		get_tle_by_resno(result->targetList, clause->tleSortGroupRef)->ressortgroupref = clause->tleSortGroupRef;
+	}
+	result->sortClause = order;
+	return result;
+}
+
+/* ---- all of them ---- */
+
+/* Whether columns 1 to n of a subquery can be gathered in arrays. */
+static bool
+can_be_gathered(Query *sub, int ncolumns)
+{
+	for (int i = 1; i <= ncolumns; i++)
+	{
+		Oid			type = exprType((Node *) get_tle_by_resno(sub->targetList, i)->expr);
+
+		if (type_is_array(type) || !OidIsValid(get_array_type(type)) || get_typtype(type) == TYPTYPE_PSEUDO)
+			return false;
+	}
+	return true;
+}
+
+/* The rows of a subquery that may be several for a key: its columns gathered, and taken apart again by the level. */
+static List *
+gathered_values(PgsSublinks *s, Query *sub, int ncolumns, List *matches, List *order, bool array)
+{
+	List	   *types = NIL;
+	List	   *result = NIL;
+	JoinExpr   *join;
+	ListCell   *lc;
+
+	if (!can_be_gathered(sub, ncolumns))
+		return refuse(s, "a subquery of arrays or rows that may have more than one row");
+	for (int i = 1; i <= ncolumns; i++)
+		types = lappend_oid(types, exprType((Node *) get_tle_by_resno(sub->targetList, i)->expr));
+	/* a limit without a key is still to be done, by the level beneath */
+	if (sub->limitCount || sub->limitOffset || order)
+		sub = ordered_by(sub, order);
+	if (!array && !sub->hasDistinctOn)
+		sub->sortClause = NIL;
+	join = pgs_sublink_join_left(s, gathered(sub, ncolumns, matches), matches);
+	foreach(lc, types)
+	{
+		Var		   *value = pgs_sublink_column(s, join, foreach_current_index(lc) + 1);
+
+		result = lappend(result, array ? array_or_empty(value, lfirst_oid(lc)) :
+						 only_element(value, lfirst_oid(lc), value->varcollid));
+	}
+	return result;
+}
+
+/* HAVING without GROUP BY, (SELECT x HAVING c), as (SELECT CASE WHEN c THEN x END). */
+static void
+having_as_case(Query *sub)
+{
+	ListCell   *lc;
+
+	foreach(lc, sub->targetList)
+	{
+		TargetEntry *tle = lfirst_node(TargetEntry, lc);
+		CaseExpr   *expr = makeNode(CaseExpr);
+		CaseWhen   *when = makeNode(CaseWhen);
+
+		when->expr = copyObject((Expr *) sub->havingQual);
+		when->result = tle->expr;
+		when->location = -1;
+		expr->casetype = exprType((Node *) tle->expr);
+		expr->casecollid = exprCollation((Node *) tle->expr);
+		expr->args = list_make1(when);
+		expr->defresult = (Expr *) makeNullConst(expr->casetype, exprTypmod((Node *) tle->expr), expr->casecollid);
+		expr->location = -1;
+		tle->expr = (Expr *) expr;
+	}
+	sub->havingQual = NULL;
+}
+
+/* The columns of a subquery, one row or none, as expressions of the level; or the one of an ARRAY.  NIL with an obstacle noted. */
+static List *
+column_values(PgsSublinks *s, Query *sub, bool array)
+{
+	int			ncolumns;
 	int64		limit;
 	bool		single;
 	List	   *matches;
 	List	   *aggrefs;
+	List	   *order = NIL;
+	List	   *result = NIL;
 	Query	   *aggregates;
-	Var		   *value;
-	CoalesceExpr *result;
 
 	if (sub->cteList && !pgs_cut_inline_ctes(sub))
-		return pgs_sublink_refuse(s, "a recursive query");
+		return refuse(s, "a recursive query");
 	pgs_flatten_groups(sub);
-	if (array && sub->sortClause && (sub->limitCount || sub->limitOffset))
-		return pgs_sublink_refuse(s, "ARRAY of a subquery with ORDER BY and LIMIT");
+	ncolumns = ExecCleanTargetListLength(sub->targetList);
+	if (!array && sub->hasAggs && sub->havingQual && !sub->groupClause && !sub->groupingSets)
+		having_as_case(sub);
 	aggregates = array ? NULL : pgs_split_aggregates(sub, &aggrefs);
 	if (aggregates && aggrefs)
-		return aggregate_value(s, sub, aggregates, aggrefs);
+		return aggregate_values(s, sub, aggregates, aggrefs);
 	if (sub->hasAggs && !sub->groupClause && pgs_is_correlated(sub))
-		return pgs_sublink_refuse(s, "a correlated subquery with HAVING, or more than aggregates without GROUP BY");
+		return refuse(s, "a correlated subquery with HAVING, or more than aggregates without GROUP BY");
 	single = !array && ((pgs_limit_value(sub->limitCount, &limit) && limit == 1) ||
 						(sub->hasAggs && !sub->groupClause && !sub->groupingSets && !sub->hasTargetSRFs));
 	if (sub->limitOption == LIMIT_OPTION_WITH_TIES)
 		single = false;
+	if (array && sub->sortClause && (sub->limitCount || sub->limitOffset))
+		order = show_order(sub);
 	sub = pgs_decorrelate(sub, s->domain, false, &matches);
 	if (!sub)
-		return pgs_sublink_refuse(s, "a subquery that refers to the query around it in a way that has no rule yet");
+		return refuse(s, "a subquery that refers to the query around it in a way that has no rule yet");
 	if (single || (!array && found_by_unique_key(sub, matches)))
-		return (Node *) pgs_sublink_column(s, pgs_sublink_join_left(s, sub, matches), 1);
-	if (type_is_array(type) || !OidIsValid(get_array_type(type)) || get_typtype(type) == TYPTYPE_PSEUDO)
-		return pgs_sublink_refuse(s, "a subquery of arrays or rows that may have more than one row");
-	/* a limit without a key is still to be done, by the level beneath */
-	if (sub->limitCount || sub->limitOffset)
 	{
-		Query	   *limited = pgs_select_from(pgs_subquery_item(sub, "limited"));
+		JoinExpr   *join = pgs_sublink_join_left(s, sub, matches);
 
-		limited->targetList = pgs_vars_of(sub->targetList);
-		sub = limited;
+		for (int i = 1; i <= ncolumns; i++)
+			result = lappend(result, pgs_sublink_column(s, join, i));
+		return result;
 	}
-	if (!array && !sub->hasDistinctOn)
-		sub->sortClause = NIL;
-	value = pgs_sublink_column(s, pgs_sublink_join_left(s, gathered(sub, matches), matches), 1);
-	if (!array)
-		return only_element(value, type, collation);
-	result = makeNode(CoalesceExpr);
-	result->coalescetype = value->vartype;
-	result->coalescecollid = value->varcollid;
-	result->args = list_make2(value, makeConst(value->vartype, -1, value->varcollid, -1,
-											   PointerGetDatum(construct_empty_array(type)), false, false));
-	result->location = -1;
-	return (Node *) result;
+	return gathered_values(s, sub, ncolumns, matches, order, array);
+}
+
+/* (sub), ARRAY (sub), wherever they stand: an expression of the level. */
+Node *
+pgs_scalar_value(PgsSublinks *s, SubLink *sublink)
+{
+	List	   *values = column_values(s, copyObject(castNode(Query, sublink->subselect)), sublink->subLinkType == ARRAY_SUBLINK);
+
+	return values ? linitial(values) : NULL;
+}
+
+/* (a, b) op (sub): the comparison, with the columns of the only row. */
+Node *
+pgs_row_value(PgsSublinks *s, SubLink *sublink)
+{
+	List	   *values = column_values(s, copyObject(castNode(Query, sublink->subselect)), false);
+
+	return values ? pgs_sublink_test(sublink->testexpr, values) : NULL;
 }

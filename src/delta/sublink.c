@@ -7,7 +7,7 @@
  *     EXISTS (S)       SELECT DISTINCT key, true FROM S                     one IS NOT NULL
  *     x = ANY (S)      EXISTS (S and x = y), and where there are NULLs      CASE: SQL's three values
  *     (SELECT f(...))  SELECT key, f(...) FROM S GROUP BY key               f, or its value without rows
- *     (SELECT x)       SELECT key, array_agg(x) FROM S GROUP BY key         the only element, or the usual error
+ *     (SELECT x, ...)  SELECT key, array_agg(x) ... FROM S GROUP BY key     the only element, or the usual error
  *
  * A condition of WHERE that an EXISTS or IN makes is an inner join; everything else a LEFT JOIN.  Joins have a delta.
  */
@@ -106,8 +106,11 @@ sublink_mutator(Node *node, PgsSublinks *s)
 			case ARRAY_SUBLINK:
 				result = pgs_scalar_value(s, sublink);
 				break;
+			case ROWCOMPARE_SUBLINK:
+				result = pgs_row_value(s, sublink);
+				break;
 			default:
-				return pgs_sublink_refuse(s, "a subquery that is compared as a row");
+				return pgs_sublink_refuse(s, "a subquery of a kind that is not known");
 		}
 		s->done = lappend(s->done, node);
 		s->values = lappend(s->values, result);
@@ -128,7 +131,7 @@ condition(Node *qual, PgsSublinks *s)
 		checkExprHasSubLink(sublink->testexpr))
 		return sublink_mutator(qual, s);
 	sub = sublink->subLinkType == ANY_SUBLINK ? pgs_sublink_rows(sublink, ROWS_TRUE) : copyObject(castNode(Query, sublink->subselect));
-	if (sub->hasAggs && !sub->groupClause && !sub->groupingSets && !sub->havingQual)
+	if (sub->hasAggs && !sub->groupClause && !sub->groupingSets)
 		return sublink_mutator(qual, s);
 	sub = pgs_existence(s, sub, &matches);
 	if (sub)

@@ -32,10 +32,12 @@ typedef enum
 } PgsRows;
 extern Query *pgs_sublink_rows(SubLink *sublink, PgsRows which);
 extern Query *pgs_existence(PgsSublinks *s, Query *sub, List **matches);
+extern Node *pgs_sublink_test(Node *test, List *columns);
 extern Node *pgs_exists_value(PgsSublinks *s, Query *sub);
 extern Node *pgs_quantified_value(PgsSublinks *s, SubLink *sublink);
 
 /* scalar.c */
 extern Node *pgs_scalar_value(PgsSublinks *s, SubLink *sublink);
+extern Node *pgs_row_value(PgsSublinks *s, SubLink *sublink);
 
 #endif							/* PGS_SUBLINK_H */

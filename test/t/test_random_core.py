@@ -66,11 +66,14 @@ class Generator:
         kind = self.rnd.random()
         x, y = self.column(scope, INT), self.column(inside, INT)
         if kind < 0.4 or not x or not y:
-            return f"{self.pick('', 'NOT ')}EXISTS (SELECT 1 FROM {source})"
+            having = f" HAVING count(*) {self.pick('>', '<=')} {self.rnd.randint(0, 3)}" if self.chance(0.15) else ""
+            return f"{self.pick('', 'NOT ')}EXISTS (SELECT {'1' if having else self.pick('1', '*')} FROM {source}{having})"
         if kind < 0.8:
             return f"{x} {self.pick('', 'NOT ')}IN (SELECT {y} FROM {source})"
         if kind < 0.9:
             return f"{x} {self.pick('<', '>=', '=', '<>')} {self.pick('ANY', 'ALL')} (SELECT {y} FROM {source})"
+        if self.chance(0.5):
+            return f"({x}, {self.column(scope, INT)}) {self.pick('<', '>=', '=', '<>')} (SELECT min({y}), max({self.column(inside, INT)}) FROM {source})"
         return f"{x} {self.pick('<', '>=', '=')} (SELECT {self.pick('min', 'max', 'count')}({y}) FROM {source})"
 
     def scalar(self, scope):
@@ -80,7 +83,9 @@ class Generator:
         options = [("SELECT count(*)::int FROM {}", INT)]
         if i:
             options += [(f"SELECT sum({i})::int FROM {{}}", INT), (f"SELECT max({i}) FROM {{}}", INT), (f"SELECT count({i})::int + 1 FROM {{}}", INT),
-                        (f"SELECT {i} FROM {{}} ORDER BY {i} DESC LIMIT 1", INT), (f"SELECT avg({i}) FROM {{}}", NUM)]
+                        (f"SELECT {i} FROM {{}} ORDER BY {i} DESC LIMIT 1", INT), (f"SELECT avg({i}) FROM {{}}", NUM),
+                        (f"SELECT max({i}) FROM {{}} HAVING count(*) > 1", INT),
+                        (f"SELECT array_to_string(ARRAY(SELECT {i} FROM {{}} ORDER BY {i} {self.pick('', 'DESC')} LIMIT 2), ',')", TXT)]
         if t:
             options += [(f"SELECT min({t}) FROM {{}}", TXT), (f"SELECT array_to_string(ARRAY(SELECT {t} FROM {{}} ORDER BY {t}), ',')", TXT)]
         sql, kind = self.rnd.choice(options)
@@ -147,7 +152,8 @@ class Generator:
         if i:
             options += [(f"sum({i})::int", INT), (f"count({i})::int", INT), (f"max({i})", INT), (f"min({i})", INT), (f"avg({i})", NUM),
                         (f"sum({i}::bigint)", NUM), (f"avg({i}::bigint)", NUM), (f"count(DISTINCT {i})::int", INT), (f"sum(({i} % 100)::smallint)::int", INT),
-                        (f"string_agg({i}::text, ',' ORDER BY {i})", TXT), (f"bool_or({i} > 3)::int", INT)]
+                        (f"string_agg({i}::text, ',' ORDER BY {i})", TXT), (f"bool_or({i} > 3)::int", INT),
+                        (f"max(('2020-01-' || (abs({i}) % 9 + 10))::date - date '2020-01-01')", INT)]
         if n:
             options += [(f"sum({n})", NUM), (f"avg({n})", NUM), (f"max(round({n}, 2))", NUM)] * 2
         if t:
