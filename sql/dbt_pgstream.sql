@@ -137,6 +137,10 @@ CREATE FUNCTION dbt_pgstream_internal.capture() RETURNS trigger
 AS 'MODULE_PATHNAME', 'pgs_capture' LANGUAGE C;
 COMMENT ON FUNCTION dbt_pgstream_internal.capture() IS 'Trigger of sources: appends what a statement wrote to their change buffers.';
 
+CREATE FUNCTION dbt_pgstream_internal.capture_row() RETURNS trigger
+AS 'MODULE_PATHNAME', 'pgs_capture_row' LANGUAGE C;
+COMMENT ON FUNCTION dbt_pgstream_internal.capture_row() IS 'Trigger of sources that a subscription writes to: appends each row that it writes to their change buffers.';
+
 CREATE FUNCTION dbt_pgstream_internal.maintain_capture() RETURNS boolean
 AS 'MODULE_PATHNAME', 'pgs_maintain_capture' LANGUAGE C;
 REVOKE ALL ON FUNCTION dbt_pgstream_internal.maintain_capture() FROM PUBLIC;
@@ -161,7 +165,8 @@ CREATE EVENT TRIGGER dbt_pgstream_alter ON ddl_command_end WHEN TAG IN ('ALTER T
 CREATE EVENT TRIGGER dbt_pgstream_define ON ddl_command_end WHEN TAG IN (
     'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE', 'ALTER AGGREGATE', 'CREATE OPERATOR', 'ALTER OPERATOR',
     'CREATE CAST', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER COLLATION', 'ALTER EXTENSION', 'CREATE RULE', 'CREATE POLICY', 'ALTER POLICY',
-    'ALTER TEXT SEARCH CONFIGURATION', 'ALTER TEXT SEARCH DICTIONARY', 'REVOKE', 'DROP OWNED')
+    'ALTER TEXT SEARCH CONFIGURATION', 'ALTER TEXT SEARCH DICTIONARY', 'REVOKE', 'DROP OWNED',
+    'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION')
     EXECUTE FUNCTION dbt_pgstream_internal.on_define();
 -- also under session_replication_role = replica: a drop is a drop
 ALTER EVENT TRIGGER dbt_pgstream_drop ENABLE ALWAYS;

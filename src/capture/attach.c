@@ -90,12 +90,41 @@ static const struct
 	{CAPTURE_NAME "_delete", "DELETE", "REFERENCING OLD TABLE AS pgs_old "},
 	{CAPTURE_NAME "_truncate", "TRUNCATE", ""}
 };
+#define ROW_NAME CAPTURE_NAME "_row"
 
 static void
 drop_triggers(Oid relid)
 {
 	for (int i = 0; i < lengthof(parts); i++)
 		run(psprintf("DROP TRIGGER IF EXISTS %s ON %s", parts[i].name, relation_name(relid)));
+	run(psprintf("DROP TRIGGER IF EXISTS " ROW_NAME " ON %s", relation_name(relid)));
+}
+
+static bool
+wants_row_trigger(Relation rel)
+{
+	/* (one of a partitioned table would be cloned to its partitions) */
+	return rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE && !pgs_capture_has_row_trigger(rel);
+}
+
+/*
+ * The trigger for rows that a subscription writes; it stays when the subscription goes.  Rows written before it was there passed every
+ * trigger: whoever reads the source computes the whole.
+ */
+static void
+create_row_trigger(Oid relid, Oid sourceid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	bool		wanted = wants_row_trigger(rel);
+
+	table_close(rel, NoLock);
+	if (!wanted)
+		return;
+	run(psprintf("DROP TRIGGER IF EXISTS " ROW_NAME " ON %s", relation_name(relid)));
+	run(psprintf("CREATE TRIGGER " ROW_NAME " AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION "
+				 PGS_INTERNAL_SCHEMA ".capture_row()", relation_name(relid)));
+	run(psprintf("ALTER TABLE ONLY %s ENABLE REPLICA TRIGGER " ROW_NAME, relation_name(relid)));
+	pgs_capture_mark(sourceid, PGS_MARK_DDL);
 }
 
 static void
@@ -214,6 +243,7 @@ static bool
 is_fulfilled(const Wish *wish, bool complete)
 {
 	PgsSource	source;
+	bool		subscribed;
 	ListCell   *lc;
 
 	if (!pgs_source_get(wish->relid, &source) || source.eager != wish->eager || !buffer_is_whole(&source) ||
@@ -222,6 +252,7 @@ is_fulfilled(const Wish *wish, bool complete)
 		return false;
 	if (is_stream(wish->relid))
 		return true;
+	subscribed = pgs_capture_is_subscribed(wish->relid);
 	foreach(lc, pgs_capture_members(wish->relid))
 	{
 		Relation	rel = try_relation_open(lfirst_oid(lc), AccessShareLock);
@@ -229,7 +260,7 @@ is_fulfilled(const Wish *wish, bool complete)
 
 		if (!rel)
 			continue;
-		attached = pgs_capture_is_attached(rel);
+		attached = pgs_capture_is_attached(rel) && !(subscribed && wants_row_trigger(rel));
 		relation_close(rel, NoLock);
 		if (!attached)
 			return false;
@@ -301,7 +332,11 @@ attach(const Wish *wish, bool complete)
 	{
 		source.members = pgs_capture_members(wish->relid);
 		foreach(lc, source.members)
+		{
 			create_triggers(lfirst_oid(lc));
+			if (pgs_capture_is_subscribed(wish->relid))
+				create_row_trigger(lfirst_oid(lc), wish->relid);
+		}
 	}
 	source.eager = wish->eager;
 	pgs_source_put(&source);

@@ -12,6 +12,8 @@
 /* obstacle.c */
 extern Oid	pgs_capture_function(void);
 extern bool pgs_capture_is_attached(Relation rel);
+extern bool pgs_capture_is_subscribed(Oid relid);
+extern bool pgs_capture_has_row_trigger(Relation rel);
 extern List *pgs_capture_members(Oid relid);
 
 #endif							/* PGS_CAPTURE_INTERNAL_H */

@@ -70,6 +70,31 @@ pgs_capture_is_attached(Relation rel)
 	return find_capture(rel, &enabled) == PGS_ALL_EVENTS;
 }
 
+static Oid
+row_function(void)
+{
+	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("capture_row")), 0, NULL, false);
+}
+
+/* Whether a relation has the trigger that tells of rows written by a subscription, and it fires then. */
+bool
+pgs_capture_has_row_trigger(Relation rel)
+{
+	Oid			funcid = row_function();
+	int			events = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (trigger->tgfoid == funcid && TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_AFTER(trigger->tgtype) && !trigger->tgqual &&
+			trigger->tgnattr == 0 && (trigger->tgtype & events) == events &&
+			(trigger->tgenabled == TRIGGER_FIRES_ON_REPLICA || trigger->tgenabled == TRIGGER_FIRES_ALWAYS))
+			return true;
+	}
+	return false;
+}
+
 /* Whether the guard of a stream table is there, and fires whatever the session does. */
 static bool
 find_guard(Relation rel, bool *enabled)
@@ -92,9 +117,9 @@ find_guard(Relation rel, bool *enabled)
 
 /* ---- relations ---- */
 
-/* The target of a subscription is written row by row, past every statement trigger. */
+/* Whether a relation is the target of a subscription, which writes row by row, past every statement trigger but that of TRUNCATE. */
 static bool
-is_subscribed(Oid relid)
+is_target(Oid relid)
 {
 	Relation	rel = table_open(SubscriptionRelRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -117,11 +142,21 @@ uncapturable(Relation rel)
 		return "is no plain table";
 	if (rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
 		return "is emptied by a crash";
-	if (is_subscribed(RelationGetRelid(rel)))
-		return "is written by a subscription";
 	if (IsCatalogRelation(rel))
 		return "is a system catalog";
 	return NULL;
+}
+
+/* Whether a subscription may write to a source, or to a part of it; then all parts have the row trigger, as rows are routed. */
+bool
+pgs_capture_is_subscribed(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, pgs_capture_members(relid))
+		if (is_target(lfirst_oid(lc)))
+			return true;
+	return false;
 }
 
 /*
@@ -184,6 +219,7 @@ pgs_capture_possible(Oid relid)
 static const char *
 trigger_obstacle(Relation rel)
 {
+	bool		subscribed = pgs_capture_is_subscribed(RelationGetRelid(rel));
 	ListCell   *lc;
 
 	foreach(lc, pgs_capture_members(RelationGetRelid(rel)))
@@ -191,15 +227,19 @@ trigger_obstacle(Relation rel)
 		Relation	member = try_relation_open(lfirst_oid(lc), AccessShareLock);
 		int			enabled;
 		int			found;
+		bool		rows;
 
 		if (!member)
 			continue;
 		found = find_capture(member, &enabled);
+		rows = !subscribed || member->rd_rel->relkind == RELKIND_PARTITIONED_TABLE || pgs_capture_has_row_trigger(member);
 		relation_close(member, AccessShareLock);
 		if (found != PGS_ALL_EVENTS)
 			return "has no capture trigger yet";
 		if (enabled != PGS_ALL_EVENTS)
 			return "has its capture trigger disabled";
+		if (!rows)
+			return "is written by a subscription, and has no capture trigger for that yet";
 	}
 	return NULL;
 }
@@ -226,6 +266,9 @@ source_obstacle(Oid relid, Query *query, Oid owner)
 		return "a source is gone";
 	rel = table_open(relid, AccessShareLock);
 	why = is_stream ? uncapturable(rel) : source_uncapturable(rel);
+	/* past its guard, too */
+	if (!why && is_stream && is_target(relid))
+		why = "is a stream table that a subscription writes to";
 	if (!why)
 		why = is_stream ? guard_obstacle(rel) : trigger_obstacle(rel);
 	/* without the right to read it, only computing can say so */

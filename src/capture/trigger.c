@@ -6,19 +6,25 @@
  * and the rows go to the buffers of the tables above it; one on the parent fires that of the parent alone, whatever
  * partitions its rows are in.
  *
+ * A subscription's worker writes row by row, and fires no statement triggers but those of TRUNCATE and of the COPY at its beginning.  So its
+ * targets have a row trigger as well, which is for that worker alone, and there takes the place of the other for all rows.
+ *
  * The two versions of an updated row lie at the same place of the two transition tables (commands/trigger.c puts them there
  * together); those that don't differ in a column that anybody uses are not written.
  */
 #include "postgres.h"
 
 #include "capture/capture.h"
+#include "capture/capture_internal.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "replication/logicalworker.h"
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(pgs_capture);
+PG_FUNCTION_INFO_V1(pgs_capture_row);
 
 /* ---- rows ---- */
 
@@ -129,6 +135,8 @@ pgs_capture(PG_FUNCTION_ARGS)
 	/* the extension may be half dropped, or be restored after its sources: nobody misses the change then */
 	if (!pgs_catalog_exists())
 		return PointerGetDatum(NULL);
+	if (IsLogicalWorker() && !TRIGGER_FIRED_BY_TRUNCATE(data->tg_event) && pgs_capture_has_row_trigger(data->tg_relation))
+		return PointerGetDatum(NULL);
 	foreach(lc, pgs_source_above(RelationGetRelid(data->tg_relation)))
 	{
 		PgsSource	source;
@@ -140,6 +148,59 @@ pgs_capture(PG_FUNCTION_ARGS)
 			pgs_capture_mark(source.relid, PGS_MARK_ROWS);
 		else
 			append_statement(&source, data);
+	}
+	return PointerGetDatum(NULL);
+}
+
+/* One row, of which "old" or "new" may be NULL, to the buffer of a source. */
+static void
+append_one(const PgsSource *source, Relation rel, TupleTableSlot *old, TupleTableSlot *new)
+{
+	PgsAppend  *a = pgs_append_begin(source, rel, 1);
+
+	if (!a)
+	{
+		pgs_capture_mark(source->relid, PGS_MARK_ROWS);
+		return;
+	}
+	if (!old || !new || pgs_append_differs(a, old, new))
+	{
+		if (old)
+			pgs_append_row(a, old, -1);
+		if (new)
+			pgs_append_row(a, new, 1);
+	}
+	pgs_append_end(a);
+}
+
+/*
+ * capture_row() returns trigger: AFTER ... FOR EACH ROW on what a subscription writes to, ENABLE REPLICA
+ */
+Datum
+pgs_capture_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	ListCell   *lc;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("capture_row() can only be called as an AFTER ROW trigger")));
+	/* a session that says it is a replica fires the statement triggers */
+	if (!IsLogicalWorker() || !pgs_catalog_exists())
+		return PointerGetDatum(NULL);
+	foreach(lc, pgs_source_above(RelationGetRelid(data->tg_relation)))
+	{
+		PgsSource	source;
+
+		if (!pgs_source_get(lfirst_oid(lc), &source))
+			continue;
+		if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+			append_one(&source, data->tg_relation, NULL, data->tg_trigslot);
+		else if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
+			append_one(&source, data->tg_relation, data->tg_trigslot, NULL);
+		else
+			append_one(&source, data->tg_relation, data->tg_trigslot, data->tg_newslot);
 	}
 	return PointerGetDatum(NULL);
 }
