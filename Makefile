@@ -36,6 +36,7 @@ OBJS = \
 	src/delta/peel.o \
 	src/delta/grouping.o \
 	src/delta/correlate.o \
+	src/delta/correlate_set.o \
 	src/delta/quantified.o \
 	src/delta/scalar.o \
 	src/delta/sublink.o \

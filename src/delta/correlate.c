@@ -10,7 +10,7 @@
  *    key.
  *
  * What the subquery does to its rows, it does for each key then: GROUP BY, DISTINCT and PARTITION BY it as well, and LIMIT becomes a
- * condition on row_number().  (Neumann and Kemper, "Unnesting arbitrary queries", 2015; the first way is Kim's and Dayal's.)
+ * condition on row_number().  Of a set operation, each arm is treated so, and the key is among its columns (correlate_set.c).  (Neumann and Kemper, "Unnesting arbitrary queries", 2015; the first way is Kim's and Dayal's.)
  */
 #include "postgres.h"
 
@@ -97,6 +97,13 @@ bool
 pgs_is_correlated(Query *sub)
 {
 	return query_references(sub).outer;
+}
+
+/* The columns of the level around a subquery that it refers to, as Vars of that level. */
+List *
+pgs_outer_columns(Query *sub)
+{
+	return query_references(sub).vars;
 }
 
 /* ---- the key in all that a subquery does ---- */
@@ -458,12 +465,11 @@ pgs_domain(Query *query, List *nodes, List *quals)
 	return result;
 }
 
-/* Join the distinct values that a subquery refers to, from "domain", a FROM and WHERE of the level around it. */
+/* Join the distinct values of "vars", what a subquery refers to, from "domain", a FROM and WHERE of the level around it. */
 static bool
-join_values(Query *sub, Query *domain, List **matches)
+join_values(Query *sub, List *vars, Query *domain, List **matches)
 {
-	References	references = query_references(sub);
-	ValuesContext context = {.vars = references.vars, .rtindex = list_length(sub->rtable) + 1};
+	ValuesContext context = {.vars = vars, .rtindex = list_length(sub->rtable) + 1};
 	Query	   *values;
 	Bitmapset  *items = NULL;
 	Bitmapset  *joins = NULL;
@@ -474,7 +480,7 @@ join_values(Query *sub, Query *domain, List **matches)
 		return false;
 	values = copyObject(domain);
 	pgs_gather_items((Node *) values->jointree, &items, &joins);
-	foreach(lc, references.vars)
+	foreach(lc, vars)
 	{
 		int			n = foreach_current_index(lc) + 1;
 		TargetEntry *tle = pgs_target(copyObject(lfirst(lc)), n, psprintf("value%d", n));
@@ -496,15 +502,15 @@ join_values(Query *sub, Query *domain, List **matches)
 		*matches = lappend(*matches, match);
 	}
 	pgs_make_distinct(values);
-	/* subqueries in FROM that refer to the values are beside them now */
+	/* items of FROM that refer to the values are beside them now */
 	foreach(lc, sub->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
-		References	r = {.depth = 1};
+		References	r = {0};
 
-		if (rte->rtekind != RTE_SUBQUERY)
+		if (rte->rtekind != RTE_SUBQUERY && rte->rtekind != RTE_FUNCTION && rte->rtekind != RTE_VALUES && rte->rtekind != RTE_TABLEFUNC)
 			continue;
-		(void) query_tree_walker(rte->subquery, reference_walker, &r, 0);
+		(void) range_table_entry_walker(rte, reference_walker, &r, 0);
 		rte->lateral |= r.outer;
 	}
 	(void) query_tree_mutator(sub, values_mutator, &context, QTW_DONT_COPY_QUERY);
@@ -532,6 +538,42 @@ prepare(Query *sub)
 	return true;
 }
 
+/* Give a subquery its keys as columns; what it does to its rows, it does for each key then.  NULL: not possible. */
+static Query *
+add_keys(Query *sub, List *matches)
+{
+	bool		limited = sub->limitCount || sub->limitOffset;
+	List	   *keys = NIL;
+	ListCell   *lc;
+
+	foreach(lc, matches)
+	{
+		PgsMatch   *match = lfirst(lc);
+
+		match->resno = add_key(sub, copyObject(list_nth(match->op->args, match->inner)), foreach_current_index(lc) + 1);
+		keys = lappend_int(keys, match->resno);
+	}
+	return limited ? limit_by_key(sub, keys) : sub;
+}
+
+/* What no key can be given to. */
+static bool
+is_beyond_keys(Query *sub, bool empty_known)
+{
+	return sub->groupingSets || sub->setOperations || query_references(sub).aggregate ||
+		((sub->hasAggs || sub->havingQual) && !sub->groupClause && !empty_known);
+}
+
+/* An arm of a set operation, as a subquery of the level around that: with the values of "vars" as keys, whether it refers to them or not. */
+Query *
+pgs_decorrelate_arm(Query *arm, List *vars, Query *domain, List **matches)
+{
+	*matches = NIL;
+	if (!prepare(arm) || is_beyond_keys(arm, false) || !join_values(arm, vars, domain, matches))
+		return NULL;
+	return add_keys(arm, *matches);
+}
+
 /*
  * Make a subquery independent of the level around it.  Returns it with key columns behind its own, and in "matches" (of PgsMatch) what
  * they are equal to outside; NULL where that can't be done.  "domain" is where the values outside come from.
@@ -542,30 +584,24 @@ prepare(Query *sub)
 Query *
 pgs_decorrelate(Query *sub, Query *domain, bool empty_known, List **matches)
 {
-	List	   *keys = NIL;
-	bool		limited;
-	ListCell   *lc;
-
 	*matches = NIL;
 	if (!prepare(sub))
 		return NULL;
 	if (!pgs_is_correlated(sub))
 		return sub;
-	if (sub->groupingSets || sub->setOperations || query_references(sub).aggregate)
-		return NULL;
-	if ((sub->hasAggs || sub->havingQual) && !sub->groupClause && !empty_known)
-		return NULL;
-	limited = sub->limitCount || sub->limitOffset;
-	if (!take_matches(sub, matches) && !join_values(sub, domain, matches))
-		return NULL;
-	foreach(lc, *matches)
+	if (sub->setOperations)
 	{
-		PgsMatch   *match = lfirst(lc);
+		List	   *keys = pgs_decorrelate_arms(sub, domain, matches);
 
-		match->resno = add_key(sub, copyObject(list_nth(match->op->args, match->inner)), foreach_current_index(lc) + 1);
-		keys = lappend_int(keys, match->resno);
+		if (keys == NIL)
+			return NULL;
+		return sub->limitCount || sub->limitOffset ? limit_by_key(sub, keys) : sub;
 	}
-	return limited ? limit_by_key(sub, keys) : sub;
+	if (is_beyond_keys(sub, empty_known))
+		return NULL;
+	if (!take_matches(sub, matches) && !join_values(sub, query_references(sub).vars, domain, matches))
+		return NULL;
+	return add_keys(sub, *matches);
 }
 
 /* The condition that joins item "rtindex", a subquery made independent, to a row outside. */

@@ -49,11 +49,16 @@ typedef struct PgsMatch
 extern bool pgs_is_equality_of(Oid opno, Oid eqop);
 extern bool pgs_limit_value(Node *limit, int64 *value);
 extern bool pgs_is_correlated(Query *sub);
+extern List *pgs_outer_columns(Query *sub);
+extern Query *pgs_decorrelate_arm(Query *arm, List *vars, Query *domain, List **matches);
 extern Bitmapset *pgs_nullable_items(Query *query);
 extern bool pgs_is_never_null(Query *query, Node *expr);
 extern Query *pgs_domain(Query *query, List *nodes, List *quals);
 extern Query *pgs_decorrelate(Query *sub, Query *domain, bool empty_known, List **matches);
 extern List *pgs_match_conditions(const List *matches, int rtindex);
+
+/* correlate_set.c */
+extern List *pgs_decorrelate_arms(Query *query, Query *domain, List **matches);
 
 /* wholerow.c */
 extern void pgs_spell_whole_rows(Query *query);

@@ -76,6 +76,14 @@ pull_up(Query *query, int rtindex, ListCell *place)
 	foreach(lc, sub->targetList)
 		if (!lfirst_node(TargetEntry, lc)->resjunk)
 			exprs = lappend(exprs, lfirst_node(TargetEntry, lc)->expr);
+	/* what referred to the outside refers to its neighbours now */
+	foreach(lc, sub->rtable)
+	{
+		RangeTblEntry *item = lfirst_node(RangeTblEntry, lc);
+
+		item->lateral |= item->rtekind == RTE_SUBQUERY || item->rtekind == RTE_FUNCTION || item->rtekind == RTE_VALUES ||
+			item->rtekind == RTE_TABLEFUNC;
+	}
 	pgs_remove_item(query, rtindex);
 	/* its FROM and WHERE in its place; they are hoisted later */
 	lfirst(place) = sub->jointree;
@@ -255,6 +263,65 @@ next_right(Laterals *l, JoinExpr *join)
 		make_independent(l, rtindex, &join->quals, domain);
 }
 
+/* The items of a FROM and of inner joins in it, in their order, and all conditions. */
+static void
+spread(Node *node, List **items, Node **quals)
+{
+	ListCell   *lc;
+
+	if (IsA(node, FromExpr))
+	{
+		foreach(lc, ((FromExpr *) node)->fromlist)
+			spread(lfirst(lc), items, quals);
+		*quals = make_and_qual(*quals, ((FromExpr *) node)->quals);
+	}
+	else if (IsA(node, JoinExpr) && ((JoinExpr *) node)->jointype == JOIN_INNER)
+	{
+		spread(((JoinExpr *) node)->larg, items, quals);
+		spread(((JoinExpr *) node)->rarg, items, quals);
+		*quals = make_and_qual(*quals, ((JoinExpr *) node)->quals);
+	}
+	else
+		*items = lappend(*items, node);
+}
+
+/* The item that comes first in an outer join, where its place is. */
+static Node **
+leftmost(Node **place)
+{
+	while (IsA(*place, JoinExpr) && (((JoinExpr *) *place)->jointype == JOIN_LEFT || ((JoinExpr *) *place)->jointype == JOIN_INNER))
+		place = &((JoinExpr *) *place)->larg;
+	return place;
+}
+
+/*
+ * Put what a LATERAL subquery refers to beside it: inner joins are items like others, and a, (b LEFT JOIN c) is (a, b) LEFT JOIN c.
+ */
+static void
+arrange(Query *query, FromExpr *from)
+{
+	List	   *items = NIL;
+	List	   *result = NIL;
+	Node	   *quals = NULL;
+	ListCell   *lc;
+
+	spread((Node *) from, &items, &quals);
+	foreach(lc, items)
+	{
+		Node	   *item = lfirst(lc);
+		Node	  **first = leftmost(&item);
+
+		if (result != NIL && IsA(item, JoinExpr) && lateral_item(query, *first))
+		{
+			*first = (Node *) makeFromExpr(lappend(result, *first), NULL);
+			result = NIL;
+		}
+		result = lappend(result, item);
+	}
+	from->fromlist = result;
+	from->quals = quals;
+}
+
 /* Replace one LATERAL subquery beneath a node of the join tree; false if there is none, or an obstacle was noted. */
 static bool
 next_in(Laterals *l, Node **place)
@@ -264,6 +331,7 @@ next_in(Laterals *l, Node **place)
 		FromExpr   *from = (FromExpr *) *place;
 		ListCell   *lc;
 
+		arrange(l->query, from);
 		foreach(lc, from->fromlist)
 		{
 			if (lateral_item(l->query, lfirst(lc)))

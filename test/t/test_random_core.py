@@ -131,10 +131,13 @@ class Generator:
         if self.chance(0.12):
             source, inside = self.inner(scope)
             c, alias = self.column(inside, INT), f"l{next(self.n)}"
-            if c:
+            outer = self.column(scope, INT)
+            if c and outer:
                 what = self.pick(f"SELECT {c} AS e FROM {source}", f"SELECT count({c})::int AS e FROM {source}", f"SELECT max({c}) AS e FROM {source}",
-                                 f"SELECT {c} AS e FROM {source} ORDER BY {c} DESC NULLS LAST LIMIT {self.rnd.randint(1, 3)}", f"SELECT DISTINCT {c} AS e FROM {source}")
-                sql += f" {self.pick('CROSS JOIN LATERAL ({}) {}', 'LEFT JOIN LATERAL ({}) {} ON true')}".format(what, alias)
+                                 f"SELECT {c} AS e FROM {source} ORDER BY {c} DESC NULLS LAST LIMIT {self.rnd.randint(1, 3)}", f"SELECT DISTINCT {c} AS e FROM {source}",
+                                 f"VALUES ({outer}), ({self.column(scope, INT)})", f"SELECT e FROM generate_series(1, {outer} % 3) e WHERE e <> 2",
+                                 f"SELECT {c} FROM {source} {self.pick('UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT')} SELECT {outer} % 4")
+                sql += f" {self.pick('CROSS JOIN LATERAL ({}) {}', 'LEFT JOIN LATERAL ({}) {} ON true')}".format(what, f"{alias}(e)")
                 scope.append((alias, {"e": INT}))
         where += [self.condition(scope) for _ in range(self.pick(0, 0, 0, 1))]
         if self.chance(0.1):
