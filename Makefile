@@ -54,6 +54,7 @@ OBJS = \
 	src/delta/shared.o \
 	src/delta/join.o \
 	src/delta/outer.o \
+	src/delta/on.o \
 	src/delta/padding.o \
 	src/delta/describe.o \
 	src/refresh/identity.o \

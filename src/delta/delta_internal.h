@@ -79,6 +79,9 @@ extern void pgs_gather_items(Node *node, Bitmapset **items, Bitmapset **joins);
 extern void pgs_remove_item(Query *query, int rtindex);
 extern void pgs_keep_items(Query *query, const Bitmapset *items);
 extern JoinExpr *pgs_make_left_join(Query *query);
+
+/* on.c */
+extern bool pgs_cut_join_conditions(Query *query);
 extern void pgs_forget_join_aliases(Query *query);
 extern void pgs_flatten_from(Query *query);
 extern void pgs_hoist_joins(Query *query, bool around_outer);

@@ -82,6 +82,7 @@ typedef struct
 	Bitmapset  *items;			/* that are packed */
 	Bitmapset  *joins;
 	int			rtindex;		/* of the pack */
+	Index		depth;			/* of the subquery in an expression that we are in */
 	List	   *targets;		/* its output columns, as they are asked for */
 } Pack;
 
@@ -90,13 +91,14 @@ pack_mutator(Node *node, Pack *pack)
 {
 	if (node == NULL)
 		return NULL;
-	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && bms_is_member(((Var *) node)->varno, pack->items))
+	if (IsA(node, Var) && ((Var *) node)->varlevelsup == pack->depth && bms_is_member(((Var *) node)->varno, pack->items))
 	{
 		Var		   *inner = copyObject((Var *) node);
 		Var		   *result;
 		ListCell   *lc;
 		int			resno = 0;
 
+		inner->varlevelsup = 0;
 		pgs_keep_nullingrels(inner, pack->joins);
 		foreach(lc, pack->targets)
 			if (equal(lfirst_node(TargetEntry, lc)->expr, inner))
@@ -106,8 +108,17 @@ pack_mutator(Node *node, Pack *pack)
 			resno = list_length(pack->targets) + 1;
 			pack->targets = lappend(pack->targets, pgs_target((Expr *) inner, resno, psprintf("c%d", resno)));
 		}
-		result = makeVar(pack->rtindex, resno, inner->vartype, inner->vartypmod, inner->varcollid, 0);
+		result = makeVar(pack->rtindex, resno, inner->vartype, inner->vartypmod, inner->varcollid, pack->depth);
 		pgs_copy_nullingrels(result, (Var *) node, pack->joins);
+		return (Node *) result;
+	}
+	if (IsA(node, Query))
+	{
+		Query	   *result;
+
+		pack->depth++;
+		result = query_tree_mutator((Query *) node, pack_mutator, pack, 0);
+		pack->depth--;
 		return (Node *) result;
 	}
 	return expression_tree_mutator(node, pack_mutator, pack);

@@ -238,8 +238,10 @@ pgs_cut_sublinks(PgsCut *cut, Query *query)
 
 	pgs_forget_join_aliases(query);
 	pgs_hoist_joins(query, false);
+	if (!pgs_cut_join_conditions(query))
+		return pgs_cut_refuse(cut, "a subquery that refers to both sides of an outer join, in its condition") != NULL;
 	if (joins_hold_sublinks(query) || !isolate_functions(query))
-		return pgs_cut_refuse(cut, "a subquery in VALUES, in a function beside what it refers to, or in the condition of an outer join") != NULL;
+		return pgs_cut_refuse(cut, "a subquery in VALUES, or in a function beside what it refers to") != NULL;
 	foreach(lc, make_ands_implicit((Expr *) query->jointree->quals))
 	{
 		if (checkExprHasSubLink(lfirst(lc)))

@@ -123,6 +123,8 @@ class Generator:
                 continue
             if self.chance(0.2):
                 on += f" AND {self.condition(scope, False)}"
+            if self.chance(0.06):
+                on += f" AND {self.subquery_condition(self.pick([(ralias, rcolumns)], scope[:-1]))}"
             if self.chance(0.15):
                 sql += f", {right}"
                 where.append(on)
