@@ -462,6 +462,8 @@ pgs_domain(Query *query, List *nodes, List *quals)
 	result->jointree = makeFromExpr(copyObject(nodes), pgs_all_of(copyObject(quals)));
 	pgs_gather_items((Node *) result->jointree, &items, &joins);
 	pgs_keep_items(result, bms_union(items, joins));
+	/* in conditions of outer joins */
+	result->hasSubLinks = checkExprHasSubLink((Node *) result->jointree);
 	return result;
 }
 

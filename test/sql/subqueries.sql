@@ -54,6 +54,7 @@ INSERT INTO queries (name, q) VALUES
  ('onleft', 'SELECT a.id, b.id AS b FROM a LEFT JOIN b ON b.g = a.g AND b.w > (SELECT avg(y) FROM c) AND NOT EXISTS (SELECT FROM c WHERE c.k = a.g AND c.x = 1)'),
  ('onnested', 'SELECT a.id, b.id AS b, c.x FROM a LEFT JOIN (b LEFT JOIN c ON c.k = b.g AND c.x IN (SELECT id FROM a)) ON b.g = a.g AND b.w = (SELECT max(o.w) FROM b o WHERE o.g = b.g)'),
  ('onmore', 'SELECT a.id, b.id AS b, (SELECT count(*) FROM c WHERE c.k = b.g) AS n FROM b RIGHT JOIN a ON b.id = a.id AND b.g IN (SELECT k FROM c) WHERE a.g IN (SELECT x FROM c) OR b.id IS NULL'),
+ ('onlateral', 'SELECT a.id, l.w FROM a LEFT JOIN b x ON x.g = a.g AND NOT EXISTS (SELECT FROM c WHERE x = 7) AND x.id IN (SELECT y FROM c) CROSS JOIN LATERAL (SELECT w FROM b WHERE b.g = a.g AND b.w <> x.w EXCEPT SELECT x.id % 4) l'),
  ('exun', 'SELECT id FROM a WHERE EXISTS (SELECT FROM b WHERE w > 15) AND NOT EXISTS (SELECT FROM b WHERE w > 500)'),
  ('leftsub', 'SELECT a.id, b.id AS b FROM a LEFT JOIN b ON b.g = a.g WHERE b.id IS NULL OR b.w IN (SELECT k FROM c)'),
  ('lplain', 'SELECT a.id, x.w FROM a, LATERAL (SELECT w, g FROM b WHERE b.g = a.g AND b.w > a.id) x'),
