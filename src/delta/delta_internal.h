@@ -100,11 +100,13 @@ extern Query *pgs_full_as_union(Query *query);
 extern Query *pgs_intersect_as_counts(SetOperation op, bool all, Query *left, Query *right);
 
 /* shared.c */
+extern void pgs_begin_sharing(void);
 extern List *pgs_share_deltas(Query *query, List *deltas, List **ctes);
 extern Query *pgs_shared_delta(Query *subquery, List *deltas);
 extern Query *pgs_with_shared(Query *delta, List *ctes);
 
 /* join.c */
+extern Query *pgs_level_delta(Query *query, List *deltas);
 extern bool pgs_item_changed(RangeTblEntry *rte, List *deltas);
 extern Query *pgs_item_delta(RangeTblEntry *rte, Query *query, List *deltas);
 extern Query *pgs_item_old(RangeTblEntry *rte, Query *query, List *deltas);

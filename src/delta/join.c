@@ -88,7 +88,7 @@ pgs_item_delta(RangeTblEntry *rte, Query *query, List *deltas)
 	if (rte->rtekind == RTE_RELATION)
 		return pgs_leaf_delta(rte, pgs_leaf_find(deltas, rte->relid), false);
 	shared = pgs_shared_delta(rte->subquery, deltas);
-	return shared ? shared : pgs_delta_query(rte->subquery, deltas);
+	return shared ? shared : pgs_level_delta(rte->subquery, deltas);
 }
 
 /* The item as it was: new - delta. */
@@ -190,11 +190,9 @@ renamed(Query *delta, Query *query)
 	return delta;
 }
 
-/*
- * The delta of a linear query: its columns and, last, the weight.  NULL if nothing that it reads has changed.
- */
+/* The delta of a linear query, or of one beneath it. */
 Query *
-pgs_delta_query(Query *query, List *deltas)
+pgs_level_delta(Query *query, List *deltas)
 {
 	List	   *branches = NIL;
 	List	   *ctes = NIL;
@@ -207,7 +205,7 @@ pgs_delta_query(Query *query, List *deltas)
 
 		foreach(lc, query->rtable)
 			if (pgs_item_changed(lfirst_node(RangeTblEntry, lc), deltas))
-				branches = lappend(branches, pgs_delta_query(lfirst_node(RangeTblEntry, lc)->subquery, deltas));
+				branches = lappend(branches, pgs_level_delta(lfirst_node(RangeTblEntry, lc)->subquery, deltas));
 	}
 	else
 	{
@@ -225,4 +223,14 @@ pgs_delta_query(Query *query, List *deltas)
 	if (!branches)
 		return NULL;
 	return pgs_with_shared(renamed(pgs_delta_union_all(branches), query), ctes);
+}
+
+/*
+ * The delta of a linear query: its columns and, last, the weight.  NULL if nothing that it reads has changed.
+ */
+Query *
+pgs_delta_query(Query *query, List *deltas)
+{
+	pgs_begin_sharing();
+	return pgs_level_delta(query, deltas);
 }

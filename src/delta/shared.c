@@ -13,6 +13,16 @@
 
 /* ---- naming ---- */
 
+/* How many have a name in the query that is being made: names are its own, whatever level they are of, and the same each time it is made. */
+static int	named = 0;
+
+/* Begin to make another query. */
+void
+pgs_begin_sharing(void)
+{
+	named = 0;
+}
+
 static CommonTableExpr *
 make_cte(const char *name, Query *query)
 {
@@ -56,8 +66,8 @@ pgs_share_deltas(Query *query, List *deltas, List **ctes)
 			continue;
 		delta = palloc0(sizeof(PgsDelta));
 		delta->subquery = rte->subquery;
-		delta->name = psprintf("delta_of_%p", rte->subquery);
-		delta->cte = make_cte(delta->name, pgs_delta_query(rte->subquery, deltas));
+		delta->name = psprintf("delta_%d_of_%s", ++named, rte->eref->aliasname);
+		delta->cte = make_cte(delta->name, pgs_level_delta(rte->subquery, deltas));
 		*ctes = lappend(*ctes, delta->cte);
 		result = lappend(result, delta);
 	}
