@@ -8,9 +8,25 @@
 
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "parser/parse_relation.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
+
+/* ConditionalLockDatabaseObject (lmgr.c), which older minor releases of every major lack */
+static inline bool
+pgs_lock_object_at_once(Oid classid, Oid objid, uint16 objsubid, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, classid, objid, objsubid);
+	if (LockAcquire(&tag, mode, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	AcceptInvalidationMessages();
+	return true;
+}
 
 /* 16 made one ownership test of the many */
 #if PG_VERSION_NUM < 160000

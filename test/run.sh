@@ -2,7 +2,8 @@
 # Set up everything and run every test on a private cluster.
 #
 #   bash test/run.sh                 Debian's PostgreSQL
-#   bash test/run.sh --pg 18         the newest major, from Debian's source package, with asserts on
+#   bash test/run.sh --pg 18         the newest major, or 17, from Debian's source package, with asserts on
+#   bash test/run.sh --pg 16         from the PyPI package pgserver
 #   bash test/run.sh --only regress  one suite: regress, isolation, pgtap, restart, dbt
 #
 # PG_CONFIG=/path/to/pg_config picks an installed PostgreSQL instead.  Ends with "N passed, N failed".

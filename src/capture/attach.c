@@ -277,7 +277,7 @@ lock_writers(Oid relid)
 	ListCell   *lc;
 
 	if (is_stream(relid))
-		return ConditionalLockDatabaseObject(pgs_catalog_relid(PGS_CATALOG_STREAM), relid, 0, ExclusiveLock);
+		return pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), relid, 0, ExclusiveLock);
 	foreach(lc, pgs_capture_members(relid))
 		if (!lock_soon(lfirst_oid(lc), AccessExclusiveLock))
 			return false;
@@ -414,7 +414,7 @@ pgs_capture_maintain(PgsIsEager is_eager)
 
 	/* DROP EXTENSION wants all of these and the sources: whoever comes second must not wait while holding a source */
 	if (!pgs_catalog_lock(false) ||
-		!ConditionalLockDatabaseObject(ProcedureRelationId, pgs_capture_function(), 0, AccessShareLock))
+		!pgs_lock_object_at_once(ProcedureRelationId, pgs_capture_function(), 0, AccessShareLock))
 		return false;
 	streams = pgs_stream_list();
 	wishes = wanted(streams, is_eager, &complete);

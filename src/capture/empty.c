@@ -19,6 +19,7 @@
 #include "access/relation.h"
 #include "capture/capture_internal.h"
 #include "catalog/pg_inherits.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "module.h"
 #include "storage/bufmgr.h"
@@ -140,7 +141,7 @@ give_up_laggards(const PgsSource *source, const List *streams, FullTransactionId
 		PgsStream  *stream = lfirst(lc);
 
 		if (!reads(stream, source->relid) || !FullTransactionIdEquals(frontier_xmin(stream), oldest) ||
-			!ConditionalLockDatabaseObject(pgs_catalog_relid(PGS_CATALOG_STREAM), stream->relid, 0, ExclusiveLock))
+			!pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), stream->relid, 0, ExclusiveLock))
 			continue;
 		stream = pgs_stream_lock(stream->relid, true);
 		if (!stream)
@@ -186,7 +187,7 @@ lock_refreshes(const List *streams)
 	ListCell   *lc;
 
 	foreach(lc, streams)
-		if (!ConditionalLockDatabaseObject(pgs_catalog_relid(PGS_CATALOG_STREAM), ((PgsStream *) lfirst(lc))->relid, 0,
+		if (!pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), ((PgsStream *) lfirst(lc))->relid, 0,
 										   ExclusiveLock))
 			return false;
 	return true;

@@ -12,6 +12,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "commands/extension.h"
+#include "compat.h"
 #include "module.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
@@ -95,8 +96,8 @@ pgs_catalog_lock(bool wait)
 		LockDatabaseObject(NamespaceRelationId, nsp, 0, AccessShareLock);
 	}
 	else if (!OidIsValid(extension) || !OidIsValid(nsp) ||
-			 !ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock) ||
-			 !ConditionalLockDatabaseObject(NamespaceRelationId, nsp, 0, AccessShareLock))
+			 !pgs_lock_object_at_once(ExtensionRelationId, extension, 0, AccessShareLock) ||
+			 !pgs_lock_object_at_once(NamespaceRelationId, nsp, 0, AccessShareLock))
 		return false;
 	for (int i = 0; i < PGS_CATALOG_COUNT; i++)
 	{

@@ -23,6 +23,7 @@
 #include "capture/capture.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "compat.h"
 #include "miscadmin.h"
 #include "module.h"
 #include "query/query.h"
@@ -50,7 +51,7 @@ pgs_refresh_lock(Oid relid, PgsWait wait)
 	Oid			catalog = pgs_catalog_relid(PGS_CATALOG_STREAM);
 
 	if (wait == PGS_NOWAIT)
-		return ConditionalLockDatabaseObject(catalog, relid, 0, ExclusiveLock);
+		return pgs_lock_object_at_once(catalog, relid, 0, ExclusiveLock);
 	LockDatabaseObject(catalog, relid, 0, ExclusiveLock);
 	return true;
 }

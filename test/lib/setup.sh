@@ -38,8 +38,29 @@ pgs_install_debian_server() {
     PG_CONFIG=/usr/lib/postgresql/$v/bin/pg_config
 }
 
+# 16, which is in no Debian suite: from the PyPI package pgserver, which has headers, too (16.2, without asserts, XML and ICU).
+pgs_install_wheel_server() {
+    local prefix=$PGS_WORK/postgresql-16
+    PG_CONFIG=$prefix/pgserver/pginstall/bin/pg_config
+    pgs_apt make gcc python3-venv
+    [ -e "$prefix/.done" ] && return
+    echo "-- fetching PostgreSQL 16"
+    rm -rf "$prefix"
+    mkdir -p "$prefix"
+    python3 -m venv "$prefix/venv"
+    "$prefix/venv/bin/pip" download -q --no-deps -d "$prefix" pgserver==0.1.4
+    python3 -m zipfile -e "$prefix"/pgserver-*.whl "$prefix"
+    chmod -R a+rX "$prefix/pgserver"*
+    chmod a+x "$prefix"/pgserver/pginstall/bin/* "$prefix"/pgserver/pginstall/lib/postgresql/pgxs/src/test/*/*
+    touch "$prefix/.done"
+}
+
 # A newer major from Debian's source package, with asserts: built once, kept under .work/.
 pgs_install_newer_server() {   # major
+    if [ "$1" = 16 ]; then
+        pgs_install_wheel_server
+        return
+    fi
     local prefix=$PGS_WORK/postgresql-$1 build=$PGS_WORK/build-$1 source
     PG_CONFIG=$prefix/bin/pg_config
     pgs_apt make gcc python3-venv dpkg-dev bison flex perl libreadline-dev zlib1g-dev libxml2-dev pkg-config ca-certificates xz-utils bzip2

@@ -105,7 +105,7 @@ def test_runs_as_owner(make_cluster):
     prepare(c)
     c("CREATE ROLE ada; GRANT ALL ON SCHEMA public TO ada")
     c("SET ROLE ada; CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';"
-      "CREATE TABLE tick (n int); SELECT dbt_pgstream.create_stream_table('whoami', 'SELECT public.who() AS w, n FROM tick', '100ms')")
+      "CREATE TABLE tick (n int); SELECT dbt_pgstream.create_stream_table('whoami', 'SELECT public.who() AS w, n FROM tick', '100ms', 'FULL')")
     c("INSERT INTO tick VALUES (1)")
     c.until("SELECT w FROM whoami WHERE n = 1", "ada")
 
