@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Run one benchmark, or all, on a private cluster:  bash bench/run.sh writes|refresh|flat|dag|latency|dbt_run|tpch|all [arguments]
+# Run one benchmark, or all, on a private cluster:  bash bench/run.sh writes|refresh|flat|dag|latency|dbt_run|tpch|memory|all [arguments]
 # Each prints a table of what was measured against a baseline in the same run, and the same as JSON.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 . test/lib/setup.sh
-all="writes refresh flat dag latency dbt_run tpch"
+all="writes refresh flat dag latency dbt_run tpch memory"
 names=${1:?which benchmark: $all, or all}
 shift
 [ "$names" != all ] || names=$all
