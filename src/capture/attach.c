@@ -294,9 +294,38 @@ lock_buffer(const PgsSource *source)
 	return true;
 }
 
+/*
+ * A frontier tells nothing of changes that no buffer holds.  A stream table may have one from before its source, or a column of it, was
+ * captured no more (for a while, as when its refresh mode was FULL): it is given up before the capture begins again.  "held" are
+ * the columns in the buffer, if it is "known".  False if somebody keeps a lock.
+ */
+static bool
+forget_frontiers(const Wish *wish, const List *streams, bool known, const Bitmapset *held)
+{
+	ListCell   *lc;
+
+	foreach(lc, streams)
+	{
+		PgsStream  *stream = lfirst(lc);
+
+		if (!pgs_capture_has_frontier(stream) || !OidIsValid(stream->viewid) ||
+			!list_member_oid(pgs_query_sources(stream->viewid), wish->relid) ||
+			(known && bms_is_subset(pgs_query_columns_used(pgs_query_of_view(stream->viewid), wish->relid), held)))
+			continue;
+		if (!pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), stream->relid, 0, ExclusiveLock))
+			return false;
+		stream = pgs_stream_lock(stream->relid, true);
+		if (!stream)
+			continue;
+		pgs_capture_set_frontier(stream, (Datum) 0, 0);
+		pgs_stream_store(stream);
+	}
+	return true;
+}
+
 /* False if there is nothing to do, or somebody keeps a lock. */
 static bool
-attach(const Wish *wish, bool complete)
+attach(const Wish *wish, const List *streams, bool complete)
 {
 	PgsSource	source = {.relid = wish->relid};
 	bool		known;
@@ -310,6 +339,8 @@ attach(const Wish *wish, bool complete)
 		return false;
 	known = pgs_source_get(wish->relid, &source);
 	held = known ? pgs_buffer_columns(&source) : NULL;
+	if (!forget_frontiers(wish, streams, known && buffer_is_whole(&source), held))
+		return false;
 	if (known && !buffer_is_whole(&source))
 	{
 		pgs_buffer_drop(&source);
@@ -419,7 +450,7 @@ pgs_capture_maintain(PgsIsEager is_eager)
 	streams = pgs_stream_list();
 	wishes = wanted(streams, is_eager, &complete);
 	foreach(lc, wishes)
-		if (attach(lfirst(lc), complete))
+		if (attach(lfirst(lc), streams, complete))
 			return true;
 	/* what is held just now may be wanted */
 	foreach(lc, complete ? pgs_source_list() : NIL)

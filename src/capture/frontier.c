@@ -98,12 +98,16 @@ is_consumed(Frontier *f, FullTransactionId xid, int64 cid)
 
 /* ---- marks ---- */
 
-/* Whether a mark tells of something that a stream table depends on. */
+/* Whether a mark tells of something that a stream table depends on; "code": -1, or what was found out about that. */
 static bool
-concerns(const PgsStream *stream, const List *sources, Oid relid, char kind)
+concerns(const PgsStream *stream, const List *sources, Oid relid, char kind, int *code)
 {
 	if (kind == PGS_MARK_CODE)
-		return pgs_query_uses_code(stream->viewid, sources);
+	{
+		if (*code < 0)
+			*code = pgs_query_uses_code(stream->viewid, sources);
+		return *code;
+	}
 	/* rows of its own are written by its own refreshes; DDL on it (a disabled guard) is another matter */
 	return relid == InvalidOid || list_member_oid(sources, relid) || (relid == stream->relid && kind == PGS_MARK_DDL);
 }
@@ -116,6 +120,7 @@ has_marks(const PgsStream *stream, const List *sources, Frontier *f)
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 	bool		found = false;
+	int			code = -1;
 
 	if (RelationGetNumberOfBlocks(rel) > 0)
 	{
@@ -127,7 +132,7 @@ has_marks(const PgsStream *stream, const List *sources, Frontier *f)
 			found = !is_consumed(f, DatumGetFullTransactionId(slot->tts_values[Anum_change_xid - 1]),
 								 DatumGetInt64(slot->tts_values[Anum_change_cid - 1])) &&
 				concerns(stream, sources, DatumGetObjectId(slot->tts_values[Anum_change_relid - 1]),
-						 DatumGetChar(slot->tts_values[Anum_change_kind - 1]));
+						 DatumGetChar(slot->tts_values[Anum_change_kind - 1]), &code);
 		}
 		ExecDropSingleTupleTableSlot(slot);
 		table_endscan(scan);
