@@ -85,12 +85,15 @@ make_plans(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List 
 	return plans;
 }
 
+/* Planner's cost of computing the whole, and of writing what differs: the same rows that the delta's output gives. */
 static double
-cost_of_whole(const PgsStream *stream, Relation rel, const PgsIncrement *inc)
+cost_of_whole(const PgsStream *stream, Relation rel, const PgsIncrement *inc, const Plans *plans)
 {
 	double		result = pgs_execute_plan(pgs_diff_query(stream, rel, inc->output))->planTree->total_cost;
 	ListCell   *lc;
 
+	if (plans->output)
+		result += plans->output->planTree->plan_rows * seq_page_cost;
 	foreach(lc, inc->blocks)
 		result += pgs_execute_plan(((PgsBlock *) lfirst(lc))->groups)->planTree->total_cost;
 	return result;
@@ -108,15 +111,16 @@ delta_rows(const List *deltas)
 }
 
 static bool
-too_dear(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List *deltas, double cost,
+too_dear(const PgsStream *stream, Relation rel, const PgsIncrement *inc, List *deltas, const Plans *plans,
 		 PgsRefreshResult *result)
 {
+	double		cost = plans->cost;
 	double		factor = stream->mode == PGS_MODE_AUTO ? 1.0 : pgs_full_refresh_factor;
 	double		whole;
 
 	if (cost < CHEAP)
 		return false;
-	whole = cost_of_whole(stream, rel, inc);
+	whole = cost_of_whole(stream, rel, inc, plans);
 	result->reason = psprintf("%.0f changed rows: planner's cost %.0f by delta, %.0f for the whole", delta_rows(deltas),
 							  cost, whole);
 	return cost > whole * factor;
@@ -217,7 +221,7 @@ pgs_incremental_run(const PgsStream *stream, Relation rel, PgsIncrement *inc, Li
 		return false;
 	}
 	plans = make_plans(stream, rel, inc, deltas);
-	if (too_dear(stream, rel, inc, deltas, plans.cost, result))
+	if (too_dear(stream, rel, inc, deltas, &plans, result))
 		return false;
 	error = pgs_attempt(run_step, &step);
 	if (error)
