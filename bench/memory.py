@@ -31,8 +31,8 @@ def fresh():
 def private_peak(s):
     """Megabytes."""
     with open(f"/proc/{s.value('select pg_backend_pid()')}/status") as status:
-        kb = {line.split(":")[0]: line.split()[1] for line in status}
-    return (int(kb["VmHWM"]) - int(kb["RssShmem"])) / 1024
+        kb = dict(line.split(":", 1) for line in status)
+    return (int(kb["VmHWM"].split()[0]) - int(kb["RssShmem"].split()[0])) / 1024
 
 
 def main():
