@@ -48,17 +48,14 @@ is_about_values(const ErrorData *error)
 	}
 }
 
-/*
- * Take a step in a subtransaction.  Returns NULL when it is done, or the error for which another way is worth trying; raises any other.
- */
+/* Take a step in a subtransaction.  Returns NULL when it is done, or the error, of which nothing is left. */
 ErrorData *
-pgs_attempt(void (*step) (void *), void *arg)
+pgs_in_subtransaction(void (*step) (void *), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 
-	inconsistent = false;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
@@ -72,11 +69,22 @@ pgs_attempt(void (*step) (void *), void *arg)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		if (!inconsistent && !is_about_values(error))
-			ReThrowError(error);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	return error;
+}
+
+/* The same; returns only an error for which another way is worth trying, and raises any other. */
+ErrorData *
+pgs_attempt(void (*step) (void *), void *arg)
+{
+	ErrorData  *error;
+
+	inconsistent = false;
+	error = pgs_in_subtransaction(step, arg);
+	if (error && !inconsistent && !is_about_values(error))
+		ReThrowError(error);
 	return error;
 }

@@ -274,7 +274,7 @@ pgs_locate_query(const List *key, bool few, Relation rel, Query *delta)
 typedef struct
 {
 	bytea	   *image;
-	int64		weight;			/* of a row that comes: how many; that leaves: how many are yet to be found */
+	int64		weight;			/* below 0: so many are yet to be found, and leave; above: so many come */
 } Member;
 
 typedef struct
@@ -286,13 +286,10 @@ typedef struct
 	bool		any;			/* whether they are set */
 	TupleDesc	image_desc;
 	MemoryContext run;			/* of the images that are looked up together, and of the keys */
-	Member	   *members;		/* by their weights; once consolidated, those that leave (made positive), then those that come */
+	Member	   *members;		/* once consolidated, in the order of their images */
 	int			nmembers;
 	int			allocated;
-	Member	   *leaving;
-	int			nleaving;
-	Member	   *coming;
-	int			ncoming;
+	int			coming;			/* no member before this one comes any more */
 	PgsDelta   *noted;			/* takes the consolidated delta; NULL: nobody wants it */
 	TupleTableSlot *noted_slot;
 } Locate;
@@ -353,38 +350,19 @@ add_member(Locate *l, bytea *image, int64 weight)
 	l->members[l->nmembers++].weight = weight;
 }
 
-/* Tell rows that leave from rows that come; both stay in the order of their images. */
-static void
-divide(Locate *l)
-{
-	Member	   *coming = MemoryContextAlloc(l->run, sizeof(Member) * (l->nmembers + 1));
-
-	l->leaving = l->members;
-	l->coming = coming;
-	l->nleaving = l->ncoming = 0;
-	for (int i = 0; i < l->nmembers; i++)
-	{
-		Member		m = l->members[i];
-
-		if (m.weight > 0)
-			l->coming[l->ncoming++] = m;
-		else
-			l->leaving[l->nleaving++] = (Member) {.image = m.image,.weight = -m.weight};
-	}
-}
-
 /* The stored row leaves: make place for one that comes, while there is any. */
 static void
 leave(Locate *l)
 {
-	if (l->ncoming == 0)
-	{
+	while (l->coming < l->nmembers && l->members[l->coming].weight <= 0)
+		l->coming++;
+	if (l->coming == l->nmembers)
 		pgs_apply_delete(l->apply);
-		return;
+	else
+	{
+		pgs_apply_update(l->apply, l->members[l->coming].image);
+		l->members[l->coming].weight--;
 	}
-	pgs_apply_update(l->apply, l->coming[l->ncoming - 1].image);
-	if (--l->coming[l->ncoming - 1].weight == 0)
-		l->ncoming--;
 }
 
 /* Find the stored rows of those that leave. */
@@ -394,19 +372,21 @@ find_leaving(Locate *l)
 	TupleTableSlot *stored = pgs_apply_stored(l->apply);
 	int64		missing = 0;
 
-	for (int i = 0; i < l->nleaving; i++)
-		missing += l->leaving[i].weight;
+	for (int i = 0; i < l->nmembers; i++)
+		missing -= Min(l->members[i].weight, 0);
+	if (missing == 0)
+		return;
 	index_rescan(l->scan, l->keys, l->nkeys, NULL, 0);
 	while (missing > 0 && index_getnext_slot(l->scan, ForwardScanDirection, stored))
 	{
 		MemoryContext old = MemoryContextSwitchTo(l->run);
 		Member		wanted = {.image = pgs_image_of(stored, l->image_desc)};
-		Member	   *found = bsearch(&wanted, l->leaving, l->nleaving, sizeof(Member), compare_members);
+		Member	   *found = bsearch(&wanted, l->members, l->nmembers, sizeof(Member), compare_members);
 
 		MemoryContextSwitchTo(old);
-		if (!found || found->weight == 0)
+		if (!found || found->weight >= 0)
 			continue;
-		found->weight--;
+		found->weight++;
 		missing--;
 		leave(l);
 	}
@@ -414,30 +394,35 @@ find_leaving(Locate *l)
 		pgs_refresh_inconsistent("a row that should leave is not there");
 }
 
-/* Hand a row of the consolidated delta on. */
+/* Hand the consolidated delta on. */
 static void
-note_row(Locate *l, const Member *member, int sign)
+note_rows(Locate *l)
 {
-	pgs_image_store(member->image, l->image_desc, l->noted_slot);
-	pgs_delta_put(l->noted, l->noted_slot, member->weight * sign);
+	for (int i = 0; i < l->nmembers; i++)
+	{
+		pgs_image_store(l->members[i].image, l->image_desc, l->noted_slot);
+		pgs_delta_put(l->noted, l->noted_slot, l->members[i].weight);
+	}
 }
 
 static void
 finish_run(Locate *l)
 {
 	consolidate(l);
-	divide(l);
-	for (int i = 0; i < l->nleaving && l->noted; i++)
-		note_row(l, &l->leaving[i], -1);
-	for (int i = 0; i < l->ncoming && l->noted; i++)
-		note_row(l, &l->coming[i], 1);
-	if (l->nleaving > 0 && l->scan)
+	l->coming = 0;
+	if (l->noted)
+		note_rows(l);
+	if (l->scan)
 		find_leaving(l);
-	/* without an index they are looked up all together, by one scan of the table */
-	for (int i = 0; i < l->nleaving && !l->scan; i++)
-		pgs_apply_delete_image(l->apply, l->leaving[i].image, l->leaving[i].weight);
-	for (int i = 0; i < l->ncoming; i++)
-		pgs_apply_insert(l->apply, l->coming[i].image, l->coming[i].weight);
+	for (int i = 0; i < l->nmembers; i++)
+	{
+		Member	   *m = &l->members[i];
+
+		if (m->weight > 0)
+			pgs_apply_insert(l->apply, m->image, m->weight);
+		else if (m->weight < 0)	/* without an index they are looked up all together, by one scan of the table */
+			pgs_apply_delete_image(l->apply, m->image, -m->weight);
+	}
 	l->nmembers = 0;
 	l->any = false;
 	MemoryContextReset(l->run);

@@ -33,9 +33,7 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -319,35 +317,36 @@ refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
 	(void) pgs_relative_reset(met);
 }
 
+/* One table of a group. */
+typedef struct
+{
+	const PgsStream *stream;
+	bool		captured;
+	PgsRefreshResult *result;
+} Table;
+
+static void
+refresh_step(void *arg)
+{
+	Table	   *t = arg;
+
+	refresh_table(t->stream, t->captured, t->result);
+}
+
 /* The same inside a subtransaction, an error being a part of the result. */
 static void
 try_refresh_table(const PgsStream *stream, bool captured, PgsRefreshResult *result)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Table		t = {.stream = stream,.captured = captured,.result = result};
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		refresh_table(stream, captured, result);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		result->error = CopyErrorData();
-		memset(&result->rows, 0, sizeof(result->rows));
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		/* what ends the whole transaction is not a failure of this table */
-		if (result->error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-			result->error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			ReThrowError(result->error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	result->error = pgs_in_subtransaction(refresh_step, &t);
+	if (!result->error)
+		return;
+	memset(&result->rows, 0, sizeof(result->rows));
+	/* what ends the whole transaction is not a failure of this table */
+	if (result->error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		result->error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		ReThrowError(result->error);
 }
 
 static void
