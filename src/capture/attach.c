@@ -21,7 +21,6 @@
 #include "catalog/pg_proc.h"
 #include "commands/trigger.h"
 #include "compat.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "module.h"
 #include "storage/lmgr.h"
@@ -45,10 +44,7 @@ run(const char *sql)
 	pgs_restrict_search_path();
 	/* DROP TRIGGER IF EXISTS need not say what doesn't */
 	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	SPI_connect();
-	if (SPI_execute(sql, false, 0) < 0)
-		elog(ERROR, "could not execute \"%s\"", sql);
-	SPI_finish();
+	pgs_capture_command(sql);
 	AtEOXact_GUC(false, level);
 }
 
@@ -235,6 +231,13 @@ buffer_is_whole(const PgsSource *source)
 		SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->buffers[1]));
 }
 
+/* What the buffer of a source should hold: what is wanted, and where not all wishes are known, or it can't lose columns, what it holds. */
+static Bitmapset *
+columns_for(const Wish *wish, const PgsSource *source, const Bitmapset *held, bool complete)
+{
+	return complete && pgs_buffer_may_narrow(source) ? wish->columns : bms_union(wish->columns, held);
+}
+
 /*
  * Whether a source has its buffer, with all columns, and all triggers (one that is disabled stays so); and, where all wishes are known,
  * no columns that nobody wants: those make work for writers.
@@ -243,12 +246,14 @@ static bool
 is_fulfilled(const Wish *wish, bool complete)
 {
 	PgsSource	source;
+	Bitmapset  *held;
 	bool		subscribed;
 	ListCell   *lc;
 
-	if (!pgs_source_get(wish->relid, &source) || source.eager != wish->eager || !buffer_is_whole(&source) ||
-		!bms_is_subset(wish->columns, pgs_buffer_columns(&source)) ||
-		(complete && pgs_buffer_is_too_wide(&source, wish->columns)))
+	if (!pgs_source_get(wish->relid, &source) || source.eager != wish->eager || !buffer_is_whole(&source))
+		return false;
+	held = pgs_buffer_columns(&source);
+	if (!bms_equal(held, columns_for(wish, &source, held, complete)))
 		return false;
 	if (is_stream(wish->relid))
 		return true;
@@ -277,7 +282,7 @@ lock_writers(Oid relid)
 	ListCell   *lc;
 
 	if (is_stream(relid))
-		return pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), relid, 0, ExclusiveLock);
+		return pgs_capture_hold_refreshes(relid);
 	foreach(lc, pgs_capture_members(relid))
 		if (!lock_soon(lfirst_oid(lc), AccessExclusiveLock))
 			return false;
@@ -312,13 +317,9 @@ forget_frontiers(const Wish *wish, const List *streams, bool known, const Bitmap
 			!list_member_oid(pgs_query_sources(stream->viewid), wish->relid) ||
 			(known && bms_is_subset(pgs_query_columns_used(pgs_query_of_view(stream->viewid), wish->relid), held)))
 			continue;
-		if (!pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), stream->relid, 0, ExclusiveLock))
+		if (!pgs_capture_hold_refreshes(stream->relid))
 			return false;
-		stream = pgs_stream_lock(stream->relid, true);
-		if (!stream)
-			continue;
-		pgs_capture_set_frontier(stream, (Datum) 0, 0);
-		pgs_stream_store(stream);
+		pgs_capture_forget_frontier(stream->relid);
 	}
 	return true;
 }
@@ -330,7 +331,8 @@ attach(const Wish *wish, const List *streams, bool complete)
 	PgsSource	source = {.relid = wish->relid};
 	bool		known;
 	Bitmapset  *held;
-	Bitmapset  *columns = wish->columns;
+	Bitmapset  *columns;
+	bool		subscribed;
 	ListCell   *lc;
 
 	if (is_fulfilled(wish, complete))
@@ -350,22 +352,24 @@ attach(const Wish *wish, const List *streams, bool complete)
 		pgs_buffer_create(&source, wish->columns);
 	else
 	{
-		if (!complete || !pgs_buffer_is_too_wide(&source, wish->columns))
-			columns = bms_union(columns, held);
-		if (!bms_equal(columns, held) && !lock_buffer(&source))
-			return false;
+		columns = columns_for(wish, &source, held, complete);
 		if (!bms_equal(columns, held))
+		{
+			if (!lock_buffer(&source))
+				return false;
 			pgs_buffer_set_columns(&source, columns);
+		}
 	}
 	if (is_stream(wish->relid))
 		source.members = list_make1_oid(wish->relid);
 	else
 	{
 		source.members = pgs_capture_members(wish->relid);
+		subscribed = pgs_capture_is_subscribed(wish->relid);
 		foreach(lc, source.members)
 		{
 			create_triggers(lfirst_oid(lc));
-			if (pgs_capture_is_subscribed(wish->relid))
+			if (subscribed)
 				create_row_trigger(lfirst_oid(lc), wish->relid);
 		}
 	}

@@ -17,7 +17,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/relation.h"
-#include "capture/capture.h"
+#include "capture/capture_internal.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
@@ -161,11 +161,10 @@ append_action(StringInfo sql, const char *action)
 	appendStringInfo(sql, "%s %s", sql->len > 0 ? "," : "", action);
 }
 
-static void
-alter_segment(Oid segment, const char *actions)
+/* Run a utility command on a table of ours. */
+void
+pgs_capture_command(const char *sql)
 {
-	char	   *sql = psprintf("ALTER TABLE " PGS_INTERNAL_SCHEMA ".%s%s", quote_identifier(get_rel_name(segment)), actions);
-
 	SPI_connect();
 	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not execute \"%s\"", sql);
@@ -200,26 +199,23 @@ pgs_buffer_set_columns(const PgsSource *source, const Bitmapset *columns)
 															  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY)));
 	}
 	for (int i = 0; i < lengthof(source->buffers); i++)
-		alter_segment(source->buffers[i], actions.data);
+		pgs_capture_command(psprintf("ALTER TABLE " PGS_INTERNAL_SCHEMA ".%s%s", quote_identifier(get_rel_name(source->buffers[i])),
+									 actions.data));
 }
 
 /*
- * Whether a buffer can do with fewer columns than it holds.  A dropped column keeps its number, and there are only so many: a table whose
- * readers came and went that often keeps what it has.
+ * Whether a buffer can lose columns.  A dropped one keeps its number, and there are only so many: where readers came and went that
+ * often, it keeps what it has.
  */
 bool
-pgs_buffer_is_too_wide(const PgsSource *source, const Bitmapset *columns)
+pgs_buffer_may_narrow(const PgsSource *source)
 {
-	Relation	buffer;
-	bool		narrow;
+	Relation	buffer = try_relation_open(source->buffers[0], AccessShareLock);
+	bool		result = buffer && RelationGetNumberOfAttributes(buffer) < MaxHeapAttributeNumber / 2;
 
-	if (bms_is_subset(pgs_buffer_columns(source), columns))
-		return false;
-	buffer = try_relation_open(source->buffers[0], AccessShareLock);
-	narrow = buffer && RelationGetNumberOfAttributes(buffer) < MaxHeapAttributeNumber / 2;
 	if (buffer)
 		relation_close(buffer, NoLock);
-	return narrow;
+	return result;
 }
 
 /* Remove the buffer of a source, and its row in the catalog. */

@@ -36,7 +36,7 @@ enum
 extern void pgs_buffer_create(PgsSource *source, const Bitmapset *columns);
 extern Bitmapset *pgs_buffer_columns(const PgsSource *source);
 extern void pgs_buffer_set_columns(const PgsSource *source, const Bitmapset *columns);
-extern bool pgs_buffer_is_too_wide(const PgsSource *source, const Bitmapset *columns);
+extern bool pgs_buffer_may_narrow(const PgsSource *source);
 extern void pgs_buffer_drop(const PgsSource *source);
 extern int64 pgs_buffer_count(const PgsSource *source);
 extern void pgs_capture_drop_table(Oid relid);

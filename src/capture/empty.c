@@ -20,7 +20,6 @@
 #include "capture/capture_internal.h"
 #include "catalog/pg_inherits.h"
 #include "compat.h"
-#include "executor/spi.h"
 #include "module.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -94,6 +93,25 @@ oldest_frontier(const List *streams, Oid relid)
 	return oldest;
 }
 
+/* Keep the refreshes of a stream table back until the end of the transaction, by their own lock; false, at once, if one runs. */
+bool
+pgs_capture_hold_refreshes(Oid relid)
+{
+	return pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), relid, 0, ExclusiveLock);
+}
+
+/* Let the next refresh of a stream table compute the whole; its refreshes are held. */
+void
+pgs_capture_forget_frontier(Oid relid)
+{
+	PgsStream  *stream = pgs_stream_lock(relid, true);
+
+	if (!stream)
+		return;
+	pgs_capture_set_frontier(stream, (Datum) 0, 0);
+	pgs_stream_store(stream);
+}
+
 /* ---- buffers ---- */
 
 /* Whether every row of a segment is of a transaction that all have seen; the newest rows are looked at first. */
@@ -121,17 +139,6 @@ is_consumed(Oid segment, FullTransactionId oldest)
 }
 
 static void
-truncate_segment(Oid segment)
-{
-	char	   *sql = psprintf("TRUNCATE " PGS_INTERNAL_SCHEMA ".%s", get_rel_name(segment));
-
-	SPI_connect();
-	if (SPI_execute(sql, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "could not execute \"%s\"", sql);
-	SPI_finish();
-}
-
-static void
 give_up_laggards(const PgsSource *source, const List *streams, FullTransactionId oldest)
 {
 	ListCell   *lc;
@@ -141,13 +148,9 @@ give_up_laggards(const PgsSource *source, const List *streams, FullTransactionId
 		PgsStream  *stream = lfirst(lc);
 
 		if (!reads(stream, source->relid) || !FullTransactionIdEquals(frontier_xmin(stream), oldest) ||
-			!pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), stream->relid, 0, ExclusiveLock))
+			!pgs_capture_hold_refreshes(stream->relid))
 			continue;
-		stream = pgs_stream_lock(stream->relid, true);
-		if (!stream)
-			continue;
-		pgs_capture_set_frontier(stream, (Datum) 0, 0);
-		pgs_stream_store(stream);
+		pgs_capture_forget_frontier(stream->relid);
 	}
 }
 
@@ -165,7 +168,7 @@ empty_buffer(PgsSource *source)
 		FullTransactionId oldest = oldest_frontier(streams, source->relid);
 
 		if (locked && is_consumed(retired, oldest))
-			truncate_segment(retired);
+			pgs_capture_command(psprintf("TRUNCATE " PGS_INTERNAL_SCHEMA ".%s", get_rel_name(retired)));
 		else if (blocks_of(retired) + blocks_of(current) > blocks_of_tree(source->relid) + LAG_BLOCKS &&
 				 /* one that only a lock keeps is emptied another time, and nobody is to blame */
 				 (locked || !is_consumed(retired, oldest)))
@@ -187,8 +190,7 @@ lock_refreshes(const List *streams)
 	ListCell   *lc;
 
 	foreach(lc, streams)
-		if (!pgs_lock_object_at_once(pgs_catalog_relid(PGS_CATALOG_STREAM), ((PgsStream *) lfirst(lc))->relid, 0,
-										   ExclusiveLock))
+		if (!pgs_capture_hold_refreshes(((PgsStream *) lfirst(lc))->relid))
 			return false;
 	return true;
 }

@@ -55,6 +55,16 @@ append_all(PgsAppend *a, Tuplestorestate *rows, TupleTableSlot *slot, int weight
 	tuplestore_select_read_pointer(rows, 0);
 }
 
+/* Two versions of a row, where they differ in what is held. */
+static void
+append_update(PgsAppend *a, TupleTableSlot *old, TupleTableSlot *new)
+{
+	if (!pgs_append_differs(a, old, new))
+		return;
+	pgs_append_row(a, old, -1);
+	pgs_append_row(a, new, 1);
+}
+
 static void
 append_updates(PgsAppend *a, TriggerData *data, TupleTableSlot *old, TupleTableSlot *new)
 {
@@ -62,11 +72,7 @@ append_updates(PgsAppend *a, TriggerData *data, TupleTableSlot *old, TupleTableS
 	rewind_rows(data->tg_newtable);
 	while (tuplestore_gettupleslot(data->tg_oldtable, true, false, old) &&
 		   tuplestore_gettupleslot(data->tg_newtable, true, false, new))
-		if (pgs_append_differs(a, old, new))
-		{
-			pgs_append_row(a, old, -1);
-			pgs_append_row(a, new, 1);
-		}
+		append_update(a, old, new);
 	tuplestore_select_read_pointer(data->tg_oldtable, 0);
 	tuplestore_select_read_pointer(data->tg_newtable, 0);
 }
@@ -163,13 +169,10 @@ append_one(const PgsSource *source, Relation rel, TupleTableSlot *old, TupleTabl
 		pgs_capture_mark(source->relid, PGS_MARK_ROWS);
 		return;
 	}
-	if (!old || !new || pgs_append_differs(a, old, new))
-	{
-		if (old)
-			pgs_append_row(a, old, -1);
-		if (new)
-			pgs_append_row(a, new, 1);
-	}
+	if (old && new)
+		append_update(a, old, new);
+	else
+		pgs_append_row(a, old ? old : new, old ? -1 : 1);
 	pgs_append_end(a);
 }
 

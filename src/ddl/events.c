@@ -52,13 +52,13 @@ require_event_trigger(FunctionCallInfo fcinfo)
  * may come from it.
  */
 static List *
-read_pinned(List *(*read) (void))
+read_pinned(List *(*read) (const char *sql), const char *sql)
 {
 	int			level = NewGUCNestLevel();
 	List	   *result;
 
 	pgs_restrict_search_path();
-	result = read();
+	result = read(sql);
 	AtEOXact_GUC(false, level);
 	return result;
 }
@@ -73,20 +73,22 @@ typedef struct
 	bool		is_query;		/* in the schema of the stored queries */
 } Dropped;
 
+#define DROPPED \
+	"SELECT CASE WHEN classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0 " \
+	"THEN objid ELSE 0 END, object_type || ' ' || object_identity, original, " \
+	"COALESCE(schema_name = '" PGS_INTERNAL_SCHEMA "', false) " \
+	"FROM pg_catalog.pg_event_trigger_dropped_objects() " \
+	"WHERE original OR classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0"
+
 /* Relations that the current command has dropped; and any other object that it named. */
 static List *
-dropped_objects(void)
+dropped_objects(const char *sql)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *result = NIL;
 
 	SPI_connect();
-	if (SPI_execute("SELECT CASE WHEN classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0 "
-					"THEN objid ELSE 0 END, object_type || ' ' || object_identity, original, "
-					"COALESCE(schema_name = '" PGS_INTERNAL_SCHEMA "', false) "
-					"FROM pg_catalog.pg_event_trigger_dropped_objects() "
-					"WHERE original OR classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid = 0",
-					true, 0) != SPI_OK_SELECT)
+	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the dropped objects");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -216,7 +218,7 @@ pgs_on_sql_drop(PG_FUNCTION_ARGS)
 	/* DROP EXTENSION itself may get us here when half of it is gone */
 	if (!pgs_catalog_exists())
 		PG_RETURN_NULL();
-	objects = read_pinned(dropped_objects);
+	objects = read_pinned(dropped_objects, DROPPED);
 	sources = pgs_source_list();
 	if (!concern_us(objects, sources))
 		PG_RETURN_NULL();
@@ -236,15 +238,15 @@ pgs_on_sql_drop(PG_FUNCTION_ARGS)
 
 /* ---- alter ---- */
 
+/* OIDs that a query of ours gives. */
 static List *
-altered_relations(void)
+read_oids(const char *sql)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *result = NIL;
 
 	SPI_connect();
-	if (SPI_execute("SELECT DISTINCT objid FROM pg_catalog.pg_event_trigger_ddl_commands() "
-					"WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass", true, 0) != SPI_OK_SELECT)
+	if (SPI_execute(sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the DDL commands");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -257,6 +259,13 @@ altered_relations(void)
 	}
 	SPI_finish();
 	return result;
+}
+
+/* The objects of the current command for which a condition holds. */
+static List *
+commanded(const char *condition)
+{
+	return read_pinned(read_oids, psprintf("SELECT DISTINCT objid FROM pg_catalog.pg_event_trigger_ddl_commands() WHERE %s", condition));
 }
 
 /* The columns must still be those of the query. */
@@ -304,28 +313,6 @@ note_altered(Oid relid, bool is_stream)
 			pgs_capture_mark(((PgsSource *) lfirst(lc))->relid, PGS_MARK_DDL);
 }
 
-/* The objects of the command, where one of them is the server's own. */
-static List *
-built_in_objects(void)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *result = NIL;
-
-	SPI_connect();
-	if (SPI_execute(psprintf("SELECT FROM pg_catalog.pg_event_trigger_ddl_commands() WHERE objid < %u", FirstNormalObjectId), true, 1) !=
-		SPI_OK_SELECT)
-		elog(ERROR, "could not read the DDL commands");
-	if (SPI_processed > 0)
-	{
-		MemoryContext inside = MemoryContextSwitchTo(caller);
-
-		result = list_make1_int(1);
-		MemoryContextSwitchTo(inside);
-	}
-	SPI_finish();
-	return result;
-}
-
 /* Whether a command defines what queries use by name: a function, aggregate, operator, cast or type. */
 static bool
 defines_code(CommandTag tag)
@@ -359,7 +346,8 @@ pgs_on_define(PG_FUNCTION_ARGS)
 
 	require_event_trigger(fcinfo);
 	if (pgs_catalog_exists())
-		pgs_capture_mark(InvalidOid, defines_code(data->tag) && read_pinned(built_in_objects) == NIL ? PGS_MARK_CODE : PGS_MARK_DDL);
+		pgs_capture_mark(InvalidOid, defines_code(data->tag) && commanded(psprintf("objid < %u", FirstNormalObjectId)) == NIL ?
+						 PGS_MARK_CODE : PGS_MARK_DDL);
 	PG_RETURN_NULL();
 }
 
@@ -374,7 +362,7 @@ pgs_on_alter(PG_FUNCTION_ARGS)
 	require_event_trigger(fcinfo);
 	if (!pgs_catalog_exists())
 		PG_RETURN_NULL();
-	foreach(lc, read_pinned(altered_relations))
+	foreach(lc, commanded("classid = 'pg_catalog.pg_class'::pg_catalog.regclass"))
 	{
 		PgsStream  *stream = pgs_stream_get(lfirst_oid(lc), true);
 		Relation	rel;
