@@ -20,7 +20,6 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "module.h"
-#include "parser/parse_func.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -33,7 +32,7 @@
 Oid
 pgs_capture_function(void)
 {
-	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("capture")), 0, NULL, false);
+	return pgs_catalog_function("capture", 0, NULL);
 }
 
 /* For which events a relation has capture triggers, and for which of them they fire whatever the session does. */
@@ -70,17 +69,11 @@ pgs_capture_is_attached(Relation rel)
 	return find_capture(rel, &enabled) == PGS_ALL_EVENTS;
 }
 
-static Oid
-row_function(void)
-{
-	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("capture_row")), 0, NULL, false);
-}
-
 /* Whether a relation has the trigger that tells of rows written by a subscription, and it fires then. */
 bool
 pgs_capture_has_row_trigger(Relation rel)
 {
-	Oid			funcid = row_function();
+	Oid			funcid = pgs_catalog_function("capture_row", 0, NULL);
 	int			events = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
 
 	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)

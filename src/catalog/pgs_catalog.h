@@ -62,6 +62,7 @@ typedef enum PgsCatalog
 	PGS_CATALOG_SOURCE, PGS_CATALOG_SOURCE_PKEY, PGS_CATALOG_COUNT
 } PgsCatalog;
 extern Oid	pgs_catalog_relid(PgsCatalog which);
+extern Oid	pgs_catalog_function(const char *name, int nargs, const Oid *types);
 extern bool pgs_catalog_lock(bool wait);
 extern bool pgs_catalog_exists(void);
 

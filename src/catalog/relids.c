@@ -14,6 +14,7 @@
 #include "commands/extension.h"
 #include "compat.h"
 #include "module.h"
+#include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -117,4 +118,11 @@ pgs_catalog_exists(void)
 		if (!OidIsValid(lookup(i)))
 			return false;
 	return true;
+}
+
+/* OID of a function in the internal schema. */
+Oid
+pgs_catalog_function(const char *name, int nargs, const Oid *types)
+{
+	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString(pstrdup(name))), nargs, types, false);
 }

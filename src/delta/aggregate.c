@@ -25,7 +25,6 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
-#include "parser/parse_func.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
@@ -200,12 +199,6 @@ pgs_make_aggref(Oid fnoid, List *args, Expr *filter)
 	return result;
 }
 
-static Oid
-internal_function(const char *name, int nargs, const Oid *types)
-{
-	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString(pstrdup(name))), nargs, types, false);
-}
-
 static Expr *
 and_also(Expr *a, Expr *b)
 {
@@ -230,7 +223,7 @@ add_target(List **targets, PgsBlock *block, Expr *expr, const char *name)
 static Expr *
 finite_sum(const Aggref *aggref)
 {
-	Expr	   *finite = (Expr *) makeFuncExpr(internal_function("is_finite", 1, (Oid[]) {NUMERICOID}), BOOLOID,
+	Expr	   *finite = (Expr *) makeFuncExpr(pgs_catalog_function("is_finite", 1, (Oid[]) {NUMERICOID}), BOOLOID,
 											   list_make1(argument(aggref)), InvalidOid, InvalidOid,
 											   COERCE_EXPLICIT_CALL);
 
@@ -241,7 +234,7 @@ static Expr *
 profile(const Aggref *aggref)
 {
 	Expr	   *one = pgs_int8_const(1);
-	Oid			fnoid = internal_function("profile", 2, (Oid[]) {NUMERICOID, INT8OID});
+	Oid			fnoid = pgs_catalog_function("profile", 2, (Oid[]) {NUMERICOID, INT8OID});
 
 	return (Expr *) pgs_make_aggref(fnoid, list_make2(argument(aggref), one), copyObject(aggref->aggfilter));
 }

@@ -26,8 +26,7 @@ typedef struct
 static bool
 key_arm(Arms *a, int rtindex)
 {
-	RangeTblEntry *rte = rt_fetch(rtindex, a->query->rtable);
-	Query	   *arm = rte->subquery;
+	Query	   *arm = rt_fetch(rtindex, a->query->rtable)->subquery;
 
 	/* as if it stood where the whole stands, and back again */
 	IncrementVarSublevelsUp((Node *) arm, -1, 2);
@@ -35,11 +34,7 @@ key_arm(Arms *a, int rtindex)
 	if (!arm)
 		return false;
 	IncrementVarSublevelsUp((Node *) arm, 1, 1);
-	rte->subquery = arm;
-	for (int i = 1; i <= list_length(a->matches); i++)
-		rte->eref->colnames = lappend(rte->eref->colnames, makeString(psprintf("key%d", i)));
-	if (rte->alias)
-		rte->alias->colnames = NIL;
+	pgs_set_subquery(a->query, rtindex, arm);
 	if (a->first == 0)
 		a->first = rtindex;
 	return true;

@@ -64,6 +64,7 @@ extern List *pgs_decorrelate_arms(Query *query, Query *domain, List **matches);
 extern void pgs_spell_whole_rows(Query *query);
 
 /* lateral.c */
+extern void pgs_set_subquery(Query *query, int rtindex, Query *sub);
 extern bool pgs_cut_laterals(PgsCut *cut, Query *query);
 
 /* sublink.c, scalar.c */

@@ -93,11 +93,14 @@ pull_up(Query *query, int rtindex, ListCell *place)
 }
 
 /* Put another subquery in the place of an item. */
-static void
-set_subquery(Query *query, int rtindex, Query *sub)
+void
+pgs_set_subquery(Query *query, int rtindex, Query *sub)
 {
-	RangeTblEntry *rte = pgs_subquery_item(sub, rt_fetch(rtindex, query->rtable)->eref->aliasname);
+	RangeTblEntry *old = rt_fetch(rtindex, query->rtable);
+	RangeTblEntry *rte = pgs_subquery_item(sub, old->eref->aliasname);
 
+	/* an arm of a set operation is in no FROM */
+	rte->inFromCl = old->inFromCl;
 	lfirst(list_nth_cell(query->rtable, rtindex - 1)) = rte;
 }
 
@@ -177,7 +180,7 @@ make_independent(Laterals *l, int rtindex, Node **quals, Query *domain)
 	sub = pgs_decorrelate(sub, domain, false, &matches);
 	if (!sub)
 		return refuse(l, "a LATERAL subquery that refers to its neighbours in a way that has no rule yet");
-	set_subquery(l->query, rtindex, sub);
+	pgs_set_subquery(l->query, rtindex, sub);
 	*quals = make_and_qual(*quals, pgs_all_of(pgs_match_conditions(matches, rtindex)));
 	return true;
 }

@@ -23,7 +23,6 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
-#include "parser/parse_func.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
@@ -112,8 +111,7 @@ row_hash(List *args)
 {
 	Oid			any = ANYOID;
 
-	return (Expr *) makeFuncExpr(LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("row_hash")), 1,
-												&any, false),
+	return (Expr *) makeFuncExpr(pgs_catalog_function("row_hash", 1, &any),
 								 INT8OID, args, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 

@@ -118,14 +118,9 @@ pgs_exists_value(PgsSublinks *s, Query *sub)
 	List	   *matches;
 	JoinExpr   *join;
 
-	/* one row, whatever there is to aggregate */
-	if (sub->hasAggs && !sub->groupClause && !sub->groupingSets && !sub->havingQual && !sub->limitCount && !sub->limitOffset &&
-		!sub->hasTargetSRFs)
-		return makeBoolConst(true, false);
-	/* one row, if HAVING holds */
-	if (sub->hasAggs && !sub->groupClause && !sub->groupingSets && sub->havingQual && !sub->limitCount && !sub->limitOffset &&
-		!sub->hasTargetSRFs)
-		return having_value(s, sub);
+	/* one row, whatever there is to aggregate, if HAVING holds */
+	if (sub->hasAggs && !sub->groupClause && !sub->groupingSets && !sub->limitCount && !sub->limitOffset && !sub->hasTargetSRFs)
+		return sub->havingQual ? having_value(s, sub) : makeBoolConst(true, false);
 	sub = pgs_existence(s, sub, &matches);
 	if (!sub)
 		return NULL;

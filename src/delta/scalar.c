@@ -21,7 +21,6 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "parser/parse_func.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/array.h"
@@ -305,7 +304,7 @@ static Node *
 only_element(Var *array, Oid type, Oid collation)
 {
 	Oid			any = ANYARRAYOID;
-	Oid			fnoid = LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("only_element")), 1, &any, false);
+	Oid			fnoid = pgs_catalog_function("only_element", 1, &any);
 
 	return (Node *) makeFuncExpr(fnoid, type, list_make1(array), collation, collation, COERCE_EXPLICIT_CALL);
 }

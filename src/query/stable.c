@@ -13,10 +13,10 @@
 
 #include "access/transam.h"
 #include "catalog/pg_type.h"
+#include "catalog/pgs_catalog.h"
 #include "module.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "parser/parse_func.h"
 #include "query/query.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -93,7 +93,7 @@ fixed_text(void)
 {
 	Oid			text = TEXTOID;
 
-	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("fixed_text")), 1, &text, false);
+	return pgs_catalog_function("fixed_text", 1, &text);
 }
 
 /* Whether a node is a cast of a text that is watched. */

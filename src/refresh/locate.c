@@ -26,7 +26,6 @@
 #include "miscadmin.h"
 #include "module.h"
 #include "nodes/nodeFuncs.h"
-#include "parser/parse_func.h"
 #include "refresh/refresh_internal.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -84,7 +83,7 @@ hash_function(void)
 {
 	Oid			any = ANYOID;
 
-	return LookupFuncName(list_make2(makeString(PGS_INTERNAL_SCHEMA), makeString("row_hash")), 1, &any, false);
+	return pgs_catalog_function("row_hash", 1, &any);
 }
 
 /* Whether an index is on row_hash() of just these columns. */
