@@ -16,12 +16,15 @@ OBJS = \
 	src/catalog/link.o \
 	src/capture/mark.o \
 	src/capture/buffer.o \
+	src/capture/pack.o \
+	src/capture/append.o \
 	src/capture/trigger.o \
 	src/capture/spare.o \
 	src/capture/wake.o \
 	src/capture/obstacle.o \
 	src/capture/attach.o \
 	src/capture/frontier.o \
+	src/capture/gather.o \
 	src/capture/empty.o \
 	src/query/parse.o \
 	src/query/expand.o \

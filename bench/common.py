@@ -60,12 +60,12 @@ class Report:
     def __init__(self, bench, baseline):
         self.bench = bench
         self.lines = []
-        print(f"{bench + ', against ' + baseline:58} {'ours':>10} {'baseline':>10} {'ratio':>8}  to reach")
+        print(f"{bench + ', against ' + baseline:76} {'ours':>10} {'baseline':>10} {'ratio':>8}  to reach")
 
     def add(self, what, ours, baseline=None, unit="ms", reach=""):
         ratio = ours / baseline if baseline else None
         self.lines.append({"what": what, "ours": round(ours, 4), "baseline": baseline and round(baseline, 4), "unit": unit, "ratio": ratio and round(ratio, 4), "reach": reach})
-        print(f"{what:58} {ours:8.3f}{unit} {f'{baseline:8.3f}{unit}' if baseline else '':>10} {f'{ratio:8.3f}' if ratio else '':>8}  {reach}", flush=True)
+        print(f"{what:76} {ours:8.3f}{unit} {f'{baseline:8.3f}{unit}' if baseline else '':>10} {f'{ratio:8.3f}' if ratio else '':>8}  {reach}", flush=True)
 
     def done(self):
         print(json.dumps({"bench": self.bench, "lines": self.lines}))

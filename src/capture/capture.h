@@ -31,7 +31,10 @@ extern void pgs_capture_new_frontier(void);
 /* buffer.c */
 enum
 {
-	Anum_buffer_xid = 1, Anum_buffer_cid, Anum_buffer_weight, Natts_buffer_head = Anum_buffer_weight
+	Anum_buffer_xid = 1, Anum_buffer_cid,
+	Anum_buffer_weight,			/* of a row that is not packed */
+	Anum_buffer_packed, Anum_buffer_pack,	/* how many rows, and they */
+	Natts_buffer_head = Anum_buffer_pack
 };
 extern void pgs_buffer_create(PgsSource *source, const Bitmapset *columns);
 extern Bitmapset *pgs_buffer_columns(const PgsSource *source);
@@ -40,14 +43,16 @@ extern bool pgs_buffer_may_narrow(const PgsSource *source);
 extern void pgs_buffer_drop(const PgsSource *source);
 extern int64 pgs_buffer_count(const PgsSource *source);
 extern void pgs_capture_drop_table(Oid relid);
+
+/* append.c */
 typedef struct PgsAppend PgsAppend;
 extern PgsAppend *pgs_append_begin(const PgsSource *source, Relation rel, int64 nrows);
 extern void pgs_append_row(PgsAppend *a, TupleTableSlot *slot, int weight);
-extern bool pgs_append_differs(PgsAppend *a, TupleTableSlot *x, TupleTableSlot *y);
+extern void pgs_append_update(PgsAppend *a, TupleTableSlot *old, TupleTableSlot *new);
 extern bool pgs_append_concerns(PgsAppend *a, const Bitmapset *updated);
 extern void pgs_append_end(PgsAppend *a);
 
-/* frontier.c: rows of a relation with weights, as a named tuplestore */
+/* gather.c: rows of a relation with weights, as a named tuplestore */
 typedef struct PgsDelta
 {
 	Oid			relid;
@@ -62,16 +67,18 @@ typedef struct PgsDelta
 	Query	   *subquery;		/* no relation, but a subquery, whose delta is a WITH query */
 	CommonTableExpr *cte;
 } PgsDelta;
+extern PgsDelta *pgs_delta_for_columns(Oid relid, const Bitmapset *columns);
+extern PgsDelta *pgs_delta_for_relation(Relation rel);
+extern void pgs_delta_put(PgsDelta *delta, TupleTableSlot *slot, int64 weight);
+extern int	pgs_delta_place(const PgsDelta *delta, int attno);
+
+/* frontier.c */
 typedef enum PgsChanges
 {
 	PGS_CHANGES_NONE,			/* nothing to do */
 	PGS_CHANGES_ROWS,			/* known rows of some sources */
 	PGS_CHANGES_ANY				/* anything: compute the whole */
 } PgsChanges;
-extern PgsDelta *pgs_delta_for_columns(Oid relid, const Bitmapset *columns);
-extern PgsDelta *pgs_delta_for_relation(Relation rel);
-extern void pgs_delta_put(PgsDelta *delta, TupleTableSlot *slot, int64 weight);
-extern int	pgs_delta_place(const PgsDelta *delta, int attno);
 extern PgsChanges pgs_capture_changes(const PgsStream *stream, Query *query, const List *sources, List **deltas,
 									  const char **reason);
 extern bool pgs_capture_has_frontier(const PgsStream *stream);

@@ -55,16 +55,6 @@ append_all(PgsAppend *a, Tuplestorestate *rows, TupleTableSlot *slot, int weight
 	tuplestore_select_read_pointer(rows, 0);
 }
 
-/* Two versions of a row, where they differ in what is held. */
-static void
-append_update(PgsAppend *a, TupleTableSlot *old, TupleTableSlot *new)
-{
-	if (!pgs_append_differs(a, old, new))
-		return;
-	pgs_append_row(a, old, -1);
-	pgs_append_row(a, new, 1);
-}
-
 static void
 append_updates(PgsAppend *a, TriggerData *data, TupleTableSlot *old, TupleTableSlot *new)
 {
@@ -72,7 +62,7 @@ append_updates(PgsAppend *a, TriggerData *data, TupleTableSlot *old, TupleTableS
 	rewind_rows(data->tg_newtable);
 	while (tuplestore_gettupleslot(data->tg_oldtable, true, false, old) &&
 		   tuplestore_gettupleslot(data->tg_newtable, true, false, new))
-		append_update(a, old, new);
+		pgs_append_update(a, old, new);
 	tuplestore_select_read_pointer(data->tg_oldtable, 0);
 	tuplestore_select_read_pointer(data->tg_newtable, 0);
 }
@@ -170,7 +160,7 @@ append_one(const PgsSource *source, Relation rel, TupleTableSlot *old, TupleTabl
 		return;
 	}
 	if (old && new)
-		append_update(a, old, new);
+		pgs_append_update(a, old, new);
 	else
 		pgs_append_row(a, old ? old : new, old ? -1 : 1);
 	pgs_append_end(a);

@@ -182,15 +182,7 @@ SELECT s.pgs_name, e.value FROM dbt_pgstream.pgs_stream_tables s, LATERAL dbt_pg
 WHERE e.property = 'capture' AND pgs_schema = 'c' ORDER BY 1;
 SELECT DISTINCT tgrelid::regclass FROM pg_trigger WHERE tgname LIKE 'pgstream_capture%' ORDER BY 1;
 -- change buffers are emptied once all have seen what is in them: the segment that has grown is retired, and then truncated
-CREATE FUNCTION buffered(of_source regclass) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE n bigint; total bigint := 0; segment oid;
-BEGIN
-    FOR segment IN SELECT unnest(ARRAY[buffer_a, buffer_b]) FROM dbt_pgstream_internal.source WHERE relid = of_source LOOP
-        EXECUTE format('SELECT count(*) FROM %s', segment::regclass) INTO n;
-        total := total + n;
-    END LOOP;
-    RETURN total;
-END$$;
+CREATE FUNCTION buffered(of_source regclass) RETURNS bigint LANGUAGE sql RETURN dbt_pgstream_internal.buffered_rows(of_source);
 DO $$BEGIN FOR i IN 1..5000 LOOP INSERT INTO c.moods VALUES ('glad'); COMMIT; END LOOP; END$$;
 SELECT buffered('moods') >= 5000 AS kept;
 SELECT dbt_pgstream_internal.maintain_capture();		-- retires the segment
