@@ -70,6 +70,9 @@ OBJS = \
 	src/refresh/numeric.o \
 	src/refresh/extreme.o \
 	src/refresh/element.o \
+	src/refresh/keys.o \
+	src/refresh/groups.o \
+	src/refresh/partitions.o \
 	src/refresh/state.o \
 	src/refresh/diff.o \
 	src/refresh/scope.o \

@@ -51,12 +51,28 @@ extern Query *pgs_locate_query(const List *key, bool few, Relation rel, Query *d
 extern void pgs_locate_run(const List *key, Relation rel, PlannedStmt *plan, const List *deltas, PgsRowCounts *counts,
 						   PgsDelta *noted);
 
+/* keys.c */
+typedef struct PgsKeys
+{
+	int			nkeys;
+	FmgrInfo   *hash;
+	FmgrInfo   *eq;
+	Oid		   *collations;
+} PgsKeys;
+extern void pgs_keys_open(PgsKeys *keys, const PgsBlock *block);
+extern int64 pgs_keys_hash(PgsKeys *keys, const Datum *values, const bool *nulls);
+extern bool pgs_keys_equal(PgsKeys *keys, const Datum *x, const bool *xnull, const Datum *y, const bool *ynull);
+extern PgsDelta *pgs_keys_delta(const PgsBlock *block, const char *name);
+
+/* groups.c, partitions.c */
+extern PgsDelta *pgs_groups_change(const PgsBlock *block, PlannedStmt *plan, const List *deltas);
+extern PgsDelta *pgs_partitions_change(const PgsBlock *block, PlannedStmt *plan, const List *deltas);
+
 /* state.c */
 extern void pgs_state_prepare(int64 stream_id, const PgsIncrement *inc);
 extern bool pgs_state_fits(const PgsBlock *block);
 extern bool pgs_state_exists(int64 stream_id, int number);
 extern void pgs_state_fill(const PgsBlock *block);
-extern PgsDelta *pgs_state_keys(const PgsBlock *block, const char *name);
 extern Query *pgs_state_change_query(const PgsBlock *block, Query *delta);
 extern Query *pgs_state_again_query(const PgsBlock *block, double rows, PgsDelta **keys);
 extern PgsDelta *pgs_state_change(const PgsBlock *block, PlannedStmt *plan, const List *deltas);
