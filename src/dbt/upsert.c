@@ -33,7 +33,6 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -377,31 +376,44 @@ external_row(Oid relid, char **query, char **schedule, char **mode)
 	AtEOXact_GUC(false, level);
 }
 
-/* The normalised text of a query, or NULL if it can't be analysed any more (a source is gone). */
+/* A definition that is tried. */
+typedef struct
+{
+	const char *query;
+	char	   *sql;
+} Definition;
+
+static void
+define_step(void *arg)
+{
+	Definition *d = arg;
+
+	d->sql = pgs_query_define(d->query, GetUserId())->sql;
+}
+
+/*
+ * The normalised text of a query, or NULL if it can't be analysed any more (a source is gone).  What tells of the moment, and not of the
+ * query, is raised: an order to stop, a lock, memory.
+ */
 static char *
 try_define(const char *query)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile result = NULL;
+	Definition	d = {.query = query};
+	ErrorData  *error = pgs_in_subtransaction(define_step, &d);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (!error)
+		return d.sql;
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
-		result = pgs_query_define(query, GetUserId())->sql;
-		ReleaseCurrentSubTransaction();
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+			ReThrowError(error);
+		default:
+			return NULL;
 	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return result;
 }
 
 static bool

@@ -51,6 +51,9 @@ typedef struct PgsProperty
 } PgsProperty;
 extern List *pgs_refresh_explain(const PgsStream *stream);
 
+/* attempt.c */
+extern ErrorData *pgs_in_subtransaction(void (*step) (void *), void *arg);
+
 /* state.c */
 extern void pgs_state_drop(int64 stream_id, int from);
 

@@ -35,7 +35,6 @@ extern bool pgs_relative_met(void);
 
 /* attempt.c */
 extern void pgs_refresh_inconsistent(const char *what);
-extern ErrorData *pgs_in_subtransaction(void (*step) (void *), void *arg);
 extern ErrorData *pgs_attempt(void (*step) (void *), void *arg);
 
 /* execute.c */

@@ -64,6 +64,10 @@ SELECT * FROM dbt_pgstream.upsert_stream_table('ext', 'The one', 'SELECT id FROM
 SELECT action, regexp_replace(detail, '\d+ ms', 'N ms') FROM dbt_pgstream.upsert_stream_table('ext', 'two', 'SELECT id FROM ext.src', '{"engine": "builtin", "schedule": null}');
 SELECT * FROM dbt_pgstream.upsert_stream_table('ext', 'ours', 'SELECT id FROM ext.src', '{"engine": "pg_trickle", "schedule": "5m"}');
 SELECT * FROM dbt_pgstream.upsert_stream_table('ext', 'fresh', 'SELECT v FROM ext.src', '{"engine": "pg_stream", "schedule": null}');
+-- the text that the engine holds can't be analysed any more
+ALTER TABLE ext.src RENAME v TO w;
+SELECT * FROM dbt_pgstream.upsert_stream_table('ext', 'fresh', 'SELECT w FROM ext.src', '{"engine": "pg_stream", "schedule": null}');
+ALTER TABLE ext.src RENAME w TO v;
 SELECT dbt_pgstream.drop_stream_table('ext.fresh', true);
 SELECT dbt_pgstream.drop_stream_table('ext.fresh');
 SELECT dbt_pgstream.drop_stream_table('ext.ours', true);
