@@ -256,6 +256,9 @@ pgs_unpack_begin(PgsUnpack *u, const bytea *pack)
 	memcpy(u->data, VARDATA_ANY(pack), size);
 	u->end = u->data + size;
 	memcpy(&natts, u->data, sizeof(natts));
+	/* columns come and go, but numbers are never given up */
+	if (natts > u->desc->natts)
+		elog(ERROR, "a pack of %u columns lies in a segment of %d", natts, u->desc->natts);
 	bits = u->data + sizeof(natts);
 	u->ncolumns = 0;
 	for (int i = 0; i < natts; i++)

@@ -28,15 +28,16 @@ BEGIN
     END LOOP;
     RETURN r;
 END$$;
--- how many rows of the segments are packs, and how many are rows themselves
+-- whether rows of the segments are packs, with nothing beside them, how many rows are packed, and how many are rows themselves
 CREATE FUNCTION segments(of_source regclass, OUT packs boolean, OUT packed bigint, OUT alone bigint) LANGUAGE plpgsql AS $$
 BEGIN
-    EXECUTE format('SELECT count(pack) > 0, coalesce(sum(packed), 0), count(*) FILTER (WHERE pack IS NULL) FROM (SELECT pack, packed FROM %s UNION ALL SELECT pack, packed FROM %s) s',
+    EXECUTE format('SELECT bool_and((SELECT count(*) FROM jsonb_object_keys(s)) = 4) FILTER (WHERE s ? ''pack''), coalesce(sum((s ->> ''packed'')::int), 0), count(*) FILTER (WHERE NOT s ? ''pack'')
+                    FROM (SELECT jsonb_strip_nulls(to_jsonb(a)) AS s FROM %s a UNION ALL SELECT jsonb_strip_nulls(to_jsonb(b)) FROM %s b) s',
                    (SELECT buffer_a FROM dbt_pgstream_internal.source WHERE relid = of_source)::regclass, (SELECT buffer_b FROM dbt_pgstream_internal.source WHERE relid = of_source)::regclass)
         INTO packs, packed, alone;
 END$$;
 SELECT dbt_pgstream.create_stream_table('all_of', 'SELECT * FROM every', '1d');
-SELECT dbt_pgstream.create_stream_table('some_of', 'SELECT nu, tz, d, count(*) AS n, sum(i8) AS s, max(va) AS m FROM every GROUP BY nu, tz, d', '1d');
+SELECT dbt_pgstream.create_stream_table('some_of', 'SELECT nu, tz, d, count(*) AS n, sum(i8) AS s, max(va) AS m FROM every WHERE ov IS NULL OR ov > ''3 2'' GROUP BY nu, tz, d', '1d');
 SELECT oracle.attach();
 SELECT dbt_pgstream.refresh_all();
 INSERT INTO every SELECT (make(i)).* FROM generate_series(1, 400) i;
@@ -74,6 +75,17 @@ INSERT INTO sizes SELECT 3000 + i, repeat('compressed', 300 * i), noise(3000), 0
 SELECT oracle.follow('pk');
 UPDATE sizes SET t = t || 'x' WHERE id BETWEEN 1850 AND 1990;
 UPDATE sizes SET t = noise(4000) WHERE id BETWEEN 1 AND 30;
+SELECT oracle.follow('pk');
+-- an update for somebody else, of rows large and small
+SELECT dbt_pgstream.create_stream_table('without', 'SELECT id, u FROM sizes', '1d');
+SELECT oracle.attach();
+UPDATE sizes SET t = t || '!' WHERE id < 40 OR id > 1950;
+SELECT oracle.refresh('without');
+SELECT oracle.follow('pk');
+DROP TABLE without;
+-- large ones between small ones
+INSERT INTO sizes SELECT 4000 + i, noise(i % 3 * 1500), i, i FROM generate_series(1, 300) i;
+SELECT packs, alone > 100 AS alone FROM segments('sizes');
 SELECT oracle.follow('pk');
 UPDATE sizes SET t = 'short' WHERE id % 2 = 0;
 UPDATE sizes SET u = u || 'y' WHERE id > 3000;
