@@ -42,8 +42,6 @@ run(const char *sql)
 	int			level = NewGUCNestLevel();
 
 	pgs_restrict_search_path();
-	/* DROP TRIGGER IF EXISTS need not say what doesn't */
-	(void) set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	pgs_capture_command(sql);
 	AtEOXact_GUC(false, level);
 }
@@ -88,12 +86,43 @@ static const struct
 };
 #define ROW_NAME CAPTURE_NAME "_row"
 
+static bool
+has_trigger(Oid relid, const char *name)
+{
+	return OidIsValid(get_trigger_oid(relid, name, true));
+}
+
+/* Drop a trigger, if it is there: only that takes a lock that readers hold up. */
+static void
+drop_trigger(Oid relid, const char *name)
+{
+	if (has_trigger(relid, name))
+		run(psprintf("DROP TRIGGER %s ON %s", name, relation_name(relid)));
+}
+
 static void
 drop_triggers(Oid relid)
 {
 	for (int i = 0; i < lengthof(parts); i++)
-		run(psprintf("DROP TRIGGER IF EXISTS %s ON %s", parts[i].name, relation_name(relid)));
-	run(psprintf("DROP TRIGGER IF EXISTS " ROW_NAME " ON %s", relation_name(relid)));
+		drop_trigger(relid, parts[i].name);
+	drop_trigger(relid, ROW_NAME);
+}
+
+/* Whether a relation has triggers of our names that don't do their work, and would have to be dropped. */
+static bool
+has_leftovers(Oid relid)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+	bool		result;
+
+	if (!rel)
+		return false;
+	result = !pgs_capture_has_row_trigger(rel) && has_trigger(relid, ROW_NAME);
+	if (!pgs_capture_is_attached(rel))
+		for (int i = 0; i < lengthof(parts); i++)
+			result = result || has_trigger(relid, parts[i].name);
+	relation_close(rel, NoLock);
+	return result;
 }
 
 static bool
@@ -116,7 +145,7 @@ create_row_trigger(Oid relid, Oid sourceid)
 	table_close(rel, NoLock);
 	if (!wanted)
 		return;
-	run(psprintf("DROP TRIGGER IF EXISTS " ROW_NAME " ON %s", relation_name(relid)));
+	drop_trigger(relid, ROW_NAME);
 	run(psprintf("CREATE TRIGGER " ROW_NAME " AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION "
 				 PGS_INTERNAL_SCHEMA ".capture_row()", relation_name(relid)));
 	run(psprintf("ALTER TABLE ONLY %s ENABLE REPLICA TRIGGER " ROW_NAME, relation_name(relid)));
@@ -274,8 +303,22 @@ is_fulfilled(const Wish *wish, bool complete)
 }
 
 /*
- * Keep everybody from writing to a source until the end of the transaction: replacing triggers takes the strongest lock.
+ * Keep everybody from writing to a table, by the lock of CREATE TRIGGER: readers, however long they take, are no obstacle.  DROP TRIGGER
+ * takes the strongest lock, so that it is wanted where some are to be replaced.
  */
+static bool
+lock_member(Oid relid)
+{
+	LOCKMODE	mode;
+
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return false;
+	mode = has_leftovers(relid) ? AccessExclusiveLock : ShareRowExclusiveLock;
+	/* looked at again: before we had the lock, somebody may have disabled one */
+	return lock_soon(relid, mode) && (mode == AccessExclusiveLock || !has_leftovers(relid));
+}
+
+/* Keep everybody from writing to a source until the end of the transaction. */
 static bool
 lock_writers(Oid relid)
 {
@@ -284,7 +327,7 @@ lock_writers(Oid relid)
 	if (is_stream(relid))
 		return pgs_capture_hold_refreshes(relid);
 	foreach(lc, pgs_capture_members(relid))
-		if (!lock_soon(lfirst_oid(lc), AccessExclusiveLock))
+		if (!lock_member(lfirst_oid(lc)))
 			return false;
 	return true;
 }
