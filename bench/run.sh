@@ -12,7 +12,8 @@ shift
 [ -n "${PG_CONFIG:-}" ] || pgs_install_debian_server
 pgs_build
 pgs_install_dbt psycopg2-binary tpchgen-cli
-pgs_start_cluster bench "shared_buffers = 512MB" "max_wal_size = 8GB"
+# tables are vacuumed where it is wanted, and nothing else happens beside: a vacuum can keep capture from beginning
+pgs_start_cluster bench "shared_buffers = 512MB" "max_wal_size = 8GB" "autovacuum = off"
 export PGDATABASE=bench DBT=$PGS_VENV/bin/dbt
 for name in $names; do
     psql -qX -d postgres -c "SET client_min_messages = warning" -c "DROP DATABASE IF EXISTS bench WITH (FORCE)" -c "CREATE DATABASE bench"
