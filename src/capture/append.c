@@ -14,7 +14,7 @@
 #include "access/xact.h"
 #include "access/relation.h"
 #include "capture/capture_internal.h"
-#include "utils/datum.h"
+#include "datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -208,11 +208,7 @@ differ(PgsAppend *a, TupleTableSlot *x, TupleTableSlot *y)
 		const PgsPackColumn *column = &a->pack.columns[i];
 		int			at = column->from;
 
-		if (x->tts_isnull[at] != y->tts_isnull[at])
-			return true;
-		if (x->tts_isnull[at] || (column->byval && x->tts_values[at] == y->tts_values[at]))
-			continue;
-		if (!datum_image_eq(x->tts_values[at], y->tts_values[at], column->byval, column->len))
+		if (!pgs_same_value(x->tts_values[at], x->tts_isnull[at], y->tts_values[at], y->tts_isnull[at], column->byval, column->len))
 			return true;
 	}
 	return false;

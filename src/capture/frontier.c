@@ -45,7 +45,7 @@ pgs_capture_set_frontier(PgsStream *stream, Datum snapshot, int64 cid)
 	stream->frontier_time = GetCurrentTransactionStartTimestamp();
 }
 
-/* A frontier taken apart, as it is asked for each row of a buffer. */
+/* A frontier taken apart, as it is asked for each pack of a buffer. */
 static PgsFrontier
 open_frontier(const PgsStream *stream)
 {

@@ -9,10 +9,10 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "capture/capture_internal.h"
+#include "datum.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -120,11 +120,9 @@ find_places(PgsDelta *delta, TupleDesc desc, int *places)
 {
 	for (int i = 0; i < delta->natts; i++)
 	{
-		char	   *name = psprintf("c%d", delta->attnos[i]);
-
 		places[i] = -1;
 		for (int j = Natts_buffer_head; j < desc->natts; j++)
-			if (strcmp(NameStr(TupleDescAttr(desc, j)->attname), name) == 0 && !TupleDescAttr(desc, j)->attisdropped)
+			if (!TupleDescAttr(desc, j)->attisdropped && pgs_buffer_source_attno(TupleDescAttr(desc, j)) == delta->attnos[i])
 				places[i] = j;
 		if (places[i] < 0)
 			return false;
@@ -195,8 +193,7 @@ equal_rows(const Gather *g, const Row *x, const Row *y)
 		Form_pg_attribute attr = TupleDescAttr(g->desc, g->places[i]);
 		int			at = g->places[i];
 
-		if (x->nulls[at] != y->nulls[at] ||
-			(!x->nulls[at] && !datum_image_eq(x->values[at], y->values[at], attr->attbyval, attr->attlen)))
+		if (!pgs_same_value(x->values[at], x->nulls[at], y->values[at], y->nulls[at], attr->attbyval, attr->attlen))
 			return false;
 	}
 	return true;

@@ -14,11 +14,11 @@
 #include "access/tableam.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "datum.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "refresh/refresh_internal.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -186,10 +186,8 @@ changes_unique(PgsApply *a)
 
 		if (!bms_is_member(attr->attnum - FirstLowInvalidHeapAttributeNumber, a->unique) || attr->attisdropped)
 			continue;
-		if (a->w.old->tts_isnull[i] != a->w.new->tts_isnull[i])
-			return true;
-		if (!a->w.old->tts_isnull[i] &&
-			!datum_image_eq(a->w.old->tts_values[i], a->w.new->tts_values[i], attr->attbyval, attr->attlen))
+		if (!pgs_same_value(a->w.old->tts_values[i], a->w.old->tts_isnull[i], a->w.new->tts_values[i], a->w.new->tts_isnull[i],
+							attr->attbyval, attr->attlen))
 			return true;
 	}
 	return false;

@@ -11,8 +11,8 @@
 #include "access/xact.h"
 #include "common/int.h"
 #include "compat.h"
+#include "datum.h"
 #include "refresh/refresh_internal.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
@@ -86,8 +86,7 @@ same_columns(TupleTableSlot *x, TupleTableSlot *y, int ncolumns)
 	{
 		Form_pg_attribute attr = TupleDescAttr(desc, i);
 
-		if (x->tts_isnull[i] != y->tts_isnull[i] ||
-			(!x->tts_isnull[i] && !datum_image_eq(x->tts_values[i], y->tts_values[i], attr->attbyval, attr->attlen)))
+		if (!pgs_same_value(x->tts_values[i], x->tts_isnull[i], y->tts_values[i], y->tts_isnull[i], attr->attbyval, attr->attlen))
 			return false;
 	}
 	return true;
@@ -318,23 +317,9 @@ change_group(Change *c, TupleTableSlot *slot)
 static void
 replace_group(Change *c, TupleTableSlot *slot)
 {
-	TupleTableSlot *new = c->writer.new;
-	int64		hash;
-	bool		found;
+	int64		hash = pgs_keys_store(&c->keys, slot, c->writer.new);
 
-	slot_getallattrs(slot);
-	hash = pgs_keys_hash(&c->keys, slot->tts_values, slot->tts_isnull);
-	found = find_group(c, slot->tts_values, slot->tts_isnull, hash);
-	ExecClearTuple(new);
-	new->tts_values[0] = Int64GetDatum(hash);
-	new->tts_isnull[0] = false;
-	for (int i = 1; i < new->tts_tupleDescriptor->natts; i++)
-	{
-		new->tts_values[i] = slot->tts_values[i - 1];
-		new->tts_isnull[i] = slot->tts_isnull[i - 1];
-	}
-	ExecStoreVirtualTuple(new);
-	write_group(c, found);
+	write_group(c, find_group(c, slot->tts_values, slot->tts_isnull, hash));
 }
 
 static int64

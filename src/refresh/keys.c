@@ -55,6 +55,23 @@ pgs_keys_equal(PgsKeys *keys, const Datum *x, const bool *xnull, const Datum *y,
 	return true;
 }
 
+/* Store a row of a state that was computed, "from" but for its hash, in a slot "to" of the state; returns the hash. */
+int64
+pgs_keys_store(PgsKeys *keys, TupleTableSlot *from, TupleTableSlot *to)
+{
+	int64		hash;
+
+	slot_getallattrs(from);
+	hash = pgs_keys_hash(keys, from->tts_values, from->tts_isnull);
+	ExecClearTuple(to);
+	to->tts_values[0] = Int64GetDatum(hash);
+	to->tts_isnull[0] = false;
+	memcpy(to->tts_values + 1, from->tts_values, sizeof(Datum) * (to->tts_tupleDescriptor->natts - 1));
+	memcpy(to->tts_isnull + 1, from->tts_isnull, sizeof(bool) * (to->tts_tupleDescriptor->natts - 1));
+	ExecStoreVirtualTuple(to);
+	return hash;
+}
+
 /* A tuplestore of keys of a block, for partitions with their hash, without rows yet. */
 PgsDelta *
 pgs_keys_delta(const PgsBlock *block, const char *name)

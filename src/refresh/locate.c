@@ -23,12 +23,12 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "compat.h"
+#include "datum.h"
 #include "miscadmin.h"
 #include "module.h"
 #include "nodes/nodeFuncs.h"
 #include "refresh/refresh_internal.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -436,8 +436,7 @@ same_keys(Locate *l, TupleTableSlot *slot)
 		Form_pg_attribute attr = TupleDescAttr(slot->tts_tupleDescriptor, i);
 		bool		isnull = (l->keys[i].sk_flags & SK_ISNULL) != 0;
 
-		if (slot->tts_isnull[i] != isnull ||
-			(!isnull && !datum_image_eq(slot->tts_values[i], l->keys[i].sk_argument, attr->attbyval, attr->attlen)))
+		if (!pgs_same_value(slot->tts_values[i], slot->tts_isnull[i], l->keys[i].sk_argument, isnull, attr->attbyval, attr->attlen))
 			return false;
 	}
 	return true;

@@ -61,6 +61,7 @@ typedef struct PgsKeys
 extern void pgs_keys_open(PgsKeys *keys, const PgsBlock *block);
 extern int64 pgs_keys_hash(PgsKeys *keys, const Datum *values, const bool *nulls);
 extern bool pgs_keys_equal(PgsKeys *keys, const Datum *x, const bool *xnull, const Datum *y, const bool *ynull);
+extern int64 pgs_keys_store(PgsKeys *keys, TupleTableSlot *from, TupleTableSlot *to);
 extern PgsDelta *pgs_keys_delta(const PgsBlock *block, const char *name);
 
 /* groups.c, partitions.c */

@@ -191,16 +191,7 @@ receive_group(TupleTableSlot *slot, DestReceiver *self)
 		pgs_loader_add(r->loader, slot);
 		return true;
 	}
-	slot_getallattrs(slot);
-	ExecClearTuple(r->slot);
-	r->slot->tts_values[0] = Int64GetDatum(pgs_keys_hash(&r->keys, slot->tts_values, slot->tts_isnull));
-	r->slot->tts_isnull[0] = false;
-	for (int i = 1; i < r->slot->tts_tupleDescriptor->natts; i++)
-	{
-		r->slot->tts_values[i] = slot->tts_values[i - 1];
-		r->slot->tts_isnull[i] = slot->tts_isnull[i - 1];
-	}
-	ExecStoreVirtualTuple(r->slot);
+	(void) pgs_keys_store(&r->keys, slot, r->slot);
 	pgs_loader_add(r->loader, r->slot);
 	return true;
 }
