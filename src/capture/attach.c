@@ -101,11 +101,10 @@ drop_trigger(Oid relid, const char *name)
 }
 
 static void
-drop_triggers(Oid relid)
+drop_statement_triggers(Oid relid)
 {
 	for (int i = 0; i < lengthof(parts); i++)
 		drop_trigger(relid, parts[i].name);
-	drop_trigger(relid, ROW_NAME);
 }
 
 /* Whether a relation has triggers of our names that don't do their work, and would have to be dropped. */
@@ -161,7 +160,7 @@ create_triggers(Oid relid)
 	table_close(rel, NoLock);
 	if (attached)
 		return;
-	drop_triggers(relid);
+	drop_statement_triggers(relid);
 	for (int i = 0; i < lengthof(parts); i++)
 	{
 		run(psprintf("CREATE TRIGGER %s AFTER %s ON %s %sFOR EACH STATEMENT EXECUTE FUNCTION " PGS_INTERNAL_SCHEMA
@@ -473,7 +472,8 @@ detach_triggers(Oid relid)
 		return false;
 	if (!lock_soon(relid, AccessExclusiveLock))
 		return false;
-	drop_triggers(relid);
+	drop_statement_triggers(relid);
+	drop_trigger(relid, ROW_NAME);
 	return true;
 }
 
